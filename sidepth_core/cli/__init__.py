@@ -1,0 +1,63 @@
+"""The command `sidepth`: each command is one module here with `main(argv) -> exit status`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sidepth_core import __version__
+from sidepth_core.errors import SidepthError
+
+COMMANDS = {
+    'synth': 'render a drive through the synthetic world into a video, a folder or a rosbag2',
+    'prepare': 'decode, rectify and sift recordings once into a cache that training reads at memory speed',
+    'train': 'train or fine-tune depth without labels on bags, videos, folders, KITTI or the synthetic world',
+    'evaluate': 'score depth, pose, zoom and flicker against ground truth',
+    'predict': 'estimate depth of images, videos or bags and save it',
+    'inspect': 'show what a checkpoint, a bag or a prepared cache holds',
+    'import-weights': 'turn a published DaB-Net .pth into a sidepth checkpoint',
+    'benchmark': 'measure speed and memory on this machine',
+}
+"""Every command with its line in the help."""
+
+
+def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
+    """Run a command; an error of ours becomes one line on stderr and exit status 2, as argparse's own do."""
+    try:
+        return main(argv)
+    except SidepthError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        return 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `sidepth COMMAND ARGUMENTS` and return its exit status.
+
+    Called under the name of a command, as `ros2 run sidepth_ros train` does, it is that command.
+    """
+    if argv is None:
+        program = Path(sys.argv[0]).stem
+        argv = [program, *sys.argv[1:]] if program in COMMANDS else sys.argv[1:]
+    arguments = list(argv)
+    if not arguments or arguments[0] in {'-h', '--help'}:
+        width = max(map(len, COMMANDS))
+        print('usage: sidepth COMMAND [ARGUMENTS]   (sidepth COMMAND --help says more)\n')
+        print('\n'.join(f'  {name:{width}}  {line}' for name, line in COMMANDS.items()))
+        return 0
+    if arguments[0] == '--version':
+        print(f'sidepth {__version__}')
+        return 0
+    command, rest = arguments[0], arguments[1:]
+    if command not in COMMANDS:
+        near = difflib.get_close_matches(command, COMMANDS, n=1)
+        hint = f'did you mean {near[0]!r}?' if near else f'commands are {", ".join(COMMANDS)}'
+        print(f'error: no command {command!r}: {hint}', file=sys.stderr)
+        return 2
+    module = importlib.import_module(f'sidepth_core.cli.{command.replace("-", "_")}')
+    return run(module.main, rest)

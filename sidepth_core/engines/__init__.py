@@ -1,0 +1,1 @@
+"""Ways to run the depth network: eager, compiled, and those that may join."""

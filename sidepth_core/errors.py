@@ -1,0 +1,29 @@
+"""The errors that sidepth raises itself; what the operating system says (OSError) passes through."""
+
+
+class SidepthError(Exception):
+    """Base of every error of sidepth. Its message says what is wrong, what was expected and what to do."""
+
+
+class ConfigError(SidepthError):
+    """A parameter, a recipe or an argument has a value that cannot work."""
+
+
+class DatasetError(SidepthError):
+    """A drive, a video, a folder or a prepared cache cannot be used."""
+
+
+class BagError(DatasetError):
+    """A rosbag2 recording cannot be used."""
+
+
+class CheckpointError(SidepthError):
+    """A checkpoint is missing, damaged, or of another model."""
+
+
+class ImageFormatError(SidepthError):
+    """An image has an encoding, a size or a length that cannot be decoded."""
+
+
+class ScaleError(SidepthError):
+    """Metres were asked for and nothing here can give them."""

@@ -1,0 +1,1 @@
+"""Depth, pose, zoom and flicker scores, and the report that shows them."""

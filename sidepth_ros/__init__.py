@@ -1,0 +1,1 @@
+"""The ROS 2 side of sidepth: camera topics in, depth images and point clouds out."""
