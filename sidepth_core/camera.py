@@ -55,7 +55,9 @@ class Camera:
         if not all(math.isfinite(value) for value in (self.fx, self.fy, self.cx, self.cy, *self.distortion)):
             faults.append('a number is not finite')
         elif self.fx <= 0 or self.fy <= 0:
-            faults.append(f'focal lengths fx={self.fx:g}, fy={self.fy:g} are not positive (an uncalibrated driver sends zeros)')
+            faults.append(
+                f'focal lengths fx={self.fx:g}, fy={self.fy:g} are not positive (an uncalibrated driver sends zeros)'
+            )
         if self.distortion_model and self.distortion_model not in DISTORTION_LENGTHS:
             faults.append(f'distortion model {self.distortion_model!r} is not one of {", ".join(DISTORTION_LENGTHS)}')
         elif len(self.distortion) not in DISTORTION_LENGTHS.get(self.distortion_model, (0,)):
@@ -118,11 +120,11 @@ class Camera:
         horizontal, vertical = self.field_of_view_deg
         if not 5 <= horizontal <= 150 or not 4 <= vertical <= 150:
             found.append(
-                f'field of view {horizontal:.0f} x {vertical:.0f} degrees is unusual: is K in pixels of this very image?'
+                f'field of view {horizontal:.0f} x {vertical:.0f} degrees is unusual: is K in pixels of this image?'
             )
         if not 0.8 <= self.fx / self.fy <= 1.25:
             found.append(
-                f'pixels are not square (fx/fy = {self.fx / self.fy:.2f}): was the image resized without its intrinsics?'
+                f'pixels are not square (fx/fy = {self.fx / self.fy:.2f}): was the image resized and K not?'
             )
         return tuple(found)
 

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+
+import pytest
+
+from sidepth_core import __version__, cli
+from sidepth_core.errors import ConfigError
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(['--help']) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed and line in printed for name, line in cli.COMMANDS.items())
+
+
+def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(['--version']) == 0
+    assert __version__ in capsys.readouterr().out
+
+
+def test_an_unknown_command_names_its_nearest_neighbour(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(['tarin']) == 2
+    assert "did you mean 'train'?" in capsys.readouterr().err
+
+
+def test_an_error_of_ours_is_one_line_and_status_two(capsys: pytest.CaptureFixture[str]) -> None:
+    def fails(_: Sequence[str]) -> int:
+        raise ConfigError('the sky is too low')
+
+    assert cli.run(fails, []) == 2
+    assert capsys.readouterr().err == 'error: the sky is too low\n'
+
+
+def test_under_the_name_of_a_command_main_is_that_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr('sys.argv', ['/opt/ros/lib/sidepth_ros/train', '--help'])
+    with pytest.raises(SystemExit, match='0'):
+        cli.main()
+    assert '--recipe' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('command', cli.COMMANDS)
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    module = importlib.import_module(f'sidepth_core.cli.{command.replace("-", "_")}')
+    with pytest.raises(SystemExit, match='0'):
+        module.main(['--help'])
+    assert f'sidepth {command}' in capsys.readouterr().out

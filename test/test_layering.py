@@ -1,0 +1,64 @@
+"""The house stands on its foundations: sidepth_core knows no ROS, and its modules import downwards only."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROS = ('rclpy', 'sidepth_ros', 'cv_bridge', 'launch', 'launch_ros', 'builtin_interfaces', 'std_srvs')
+
+FLOORS = (
+    {'errors'},
+    {'camera', 'images'},
+    {'geometry', 'rectify', 'scale', 'stabiliser', 'gates'},
+    {'models', 'losses', 'zoom'},
+    {'checkpoint', 'pictures'},
+    {'data', 'engines'},
+    {'augment', 'inference'},
+    {'evaluation'},
+    {'training', 'benchmarks'},
+    {'cli'},
+)
+"""The modules of sidepth_core, ground floor first: each may import from its own floor and from those below."""
+
+FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+CORE = sorted(set((ROOT / 'sidepth_core').rglob('*.py')) - {ROOT / 'sidepth_core' / '__init__.py'})
+
+
+def imported(path: Path) -> set[str]:
+    """Return the dotted names that a file imports, wherever in the file it does."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.update(f'{node.module}.{alias.name}' for alias in node.names)
+    return names
+
+
+def module_of(path: Path) -> str:
+    """Return the first name below sidepth_core: a module, or the package the file lies in."""
+    return path.relative_to(ROOT / 'sidepth_core').with_suffix('').parts[0]
+
+
+@pytest.mark.parametrize('path', CORE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_core_imports_no_ros(path: Path) -> None:
+    roots = {name.split('.')[0] for name in imported(path)}
+    assert not {root for root in roots if root in ROS or root.endswith('_msgs')}
+
+
+@pytest.mark.parametrize('path', CORE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_core_modules_import_downwards_only(path: Path) -> None:
+    above = {
+        name
+        for name in imported(path)
+        if name.startswith('sidepth_core.') and FLOOR_OF.get(name.split('.')[1], 0) > FLOOR_OF[module_of(path)]
+    }
+    assert not above
+
+
+def test_the_walk_sees_the_package() -> None:
+    assert {'camera', 'data', 'models', 'cli'} <= {module_of(path) for path in CORE}
