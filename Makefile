@@ -1,28 +1,36 @@
-# Everything a newcomer types. Each target builds .venv first where it is missing.
+# Everything a newcomer types. Each target builds its environment first where it is missing.
 PYTHON ?= python3
-VENV := .venv
-BIN := $(VENV)/bin
-READY := $(VENV)/.ready-$(ROS)
-# pip: real rclpy from PyPI wheels. system: the rclpy of the ROS 2 install sourced in this shell.
-ROS ?= $(if $(AMENT_PREFIX_PATH),system,pip)
+VENV ?= .venv
+# Where rclpy comes from: `kilted` or `jazzy` are wheels from PyPI, `system` is the ROS 2 install sourced in this shell.
+RCLPY ?= $(if $(AMENT_PREFIX_PATH),system,kilted)
 
-.PHONY: setup demo test lint bench clean lock
+BIN := $(VENV)/bin
+LOCKS := requirements/lock.txt $(if $(filter system,$(RCLPY)),,requirements/ros-pip-$(RCLPY).lock.txt)
+READY := $(VENV)/.ready-$(RCLPY)
+
+.PHONY: setup demo test test-all lint bench lock clean
 
 setup: $(READY)
 
-$(READY): requirements/lock.txt requirements/ros-pip.lock.txt setup.py
-	$(PYTHON) -m venv $(if $(filter system,$(ROS)),--system-site-packages) $(VENV)
+$(READY): $(LOCKS) setup.py
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "sidepth needs Python 3.10 or newer: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(if $(filter system,$(RCLPY)),--system-site-packages) $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/lock.txt $(if $(filter pip,$(ROS)),-r requirements/ros-pip.lock.txt)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python $(addprefix -r ,$(LOCKS))
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
-# A synthetic drive through real ROS 2, or `make demo BAG=path/to/rosbag2`.
+# A synthetic drive through real ROS 2; `make demo BAG=path/to/rosbag2` takes a bag as the camera.
 demo: $(READY)
 	$(BIN)/demo $(if $(BAG),--bag $(BAG)) $(ARGS)
 
 test: lint
 	$(BIN)/python -m pytest $(ARGS)
+
+# The node's tests once more, on Jazzy's rclpy in an environment of its own.
+test-all: test
+	$(MAKE) VENV=.venv-jazzy RCLPY=jazzy setup
+	.venv-jazzy/bin/python -m pytest test/ros $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -32,9 +40,11 @@ bench: $(READY)
 	$(BIN)/sidepth benchmark $(ARGS)
 
 # Pin what requirements/*.txt ask for, for every supported Python at once.
+PIN = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 --no-emit-index-url --no-header
 lock: $(READY)
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url --no-header requirements/dev.txt -o requirements/lock.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-emit-index-url --no-header -c requirements/lock.txt requirements/ros-pip.txt -o requirements/ros-pip.lock.txt
+	$(PIN) requirements/dev.txt -o requirements/lock.txt
+	$(PIN) requirements/ros-pip-kilted.txt -c requirements/lock.txt -o requirements/ros-pip-kilted.lock.txt
+	$(PIN) requirements/ros-pip-jazzy.txt -c requirements/lock.txt -o requirements/ros-pip-jazzy.lock.txt
 
 clean:
-	rm -rf $(VENV) build install log *.egg-info
+	rm -rf .venv .venv-jazzy build install log *.egg-info
