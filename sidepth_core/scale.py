@@ -1,0 +1,94 @@
+"""Where metres come from: what turns the network's depth into metres, and the refusal when nothing does.
+
+A source of scale looks at each depth map and answers with one factor. Those here need only the checkpoint or a
+number; sources that watch the world (camera height, odometry, a range sensor) fit behind the same interface.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+from sidepth_core.camera import Camera
+from sidepth_core.errors import ScaleError
+
+SCALE_SOURCES = ('checkpoint', 'fixed', 'relative')
+"""The names that `make_scale_source` knows."""
+
+
+class Scale(NamedTuple):
+    """One answer of a scale source.
+
+    Attributes:
+        factor: Metres per unit of the network's depth.
+        metric: Whether depth times factor is in metres.
+        uncertainty: Standard deviation of the factor as a share of it; NaN where nobody measured it.
+    """
+
+    factor: float
+    metric: bool
+    uncertainty: float
+
+
+class ScaleSource(Protocol):
+    """What a scale source can do."""
+
+    @property
+    def name(self) -> str:
+        """Which source this is, as the parameter `scale_source` names it."""
+        ...
+
+    def __call__(self, depth: Tensor, camera: Camera, stamp_ns: int) -> Scale:
+        """Return the scale of one depth map.
+
+        Args:
+            depth: The network's depth along Z, (1, h, w) float32, in the network's own unit.
+            camera: The rectified camera of that map.
+            stamp_ns: Time of exposure, nanoseconds.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ConstantScale:
+    """A scale that never changes: that of metric weights, of a user's number, or of no unit at all."""
+
+    name: str
+    scale: Scale
+
+    def __call__(self, depth: Tensor, camera: Camera, stamp_ns: int) -> Scale:  # noqa: ARG002 - the interface's
+        """Return the constant."""
+        return self.scale
+
+
+def make_scale_source(name: str, *, metric_weights: bool, factor: float, metric_error: float = math.nan) -> ScaleSource:
+    """Return the scale source of that name, or refuse.
+
+    Args:
+        name: 'checkpoint': the weights are metric; 'fixed': `factor` metres per unit; 'relative': no metres.
+        metric_weights: Whether the checkpoint says that its depth is in metres.
+        factor: Metres per unit of depth, for 'fixed'.
+        metric_error: What the checkpoint knows of its own scale error, as a share; NaN when nothing.
+
+    Raises:
+        ScaleError: If metres are asked of weights that have none, the factor is not positive, or the name unknown.
+    """
+    if name == 'checkpoint':
+        if not metric_weights:
+            raise ScaleError(
+                "scale_source is 'checkpoint' but these weights have no metric scale: "
+                'use a checkpoint trained with speeds or odometry (its model.json says "scale": "metric"), '
+                "or set scale_source to 'fixed' with scale_factor in metres per unit of depth, "
+                "or set scale_source to 'relative' to publish depth without a unit"
+            )
+        return ConstantScale(name, Scale(1.0, metric=True, uncertainty=metric_error))
+    if name == 'fixed':
+        if not (math.isfinite(factor) and factor > 0):
+            raise ScaleError(f"scale_source 'fixed' needs a positive scale_factor, metres per unit, got {factor!r}")
+        return ConstantScale(name, Scale(factor, metric=True, uncertainty=math.nan))
+    if name == 'relative':
+        return ConstantScale(name, Scale(1.0, metric=False, uncertainty=math.nan))
+    raise ScaleError(f'no scale source {name!r}: known are {", ".join(SCALE_SOURCES)}')
