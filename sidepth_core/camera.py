@@ -72,8 +72,8 @@ class Camera:
 
     @property
     def is_rectified(self) -> bool:
-        """Whether straight lines are straight in its images."""
-        return not any(self.distortion)
+        """Whether straight lines are straight in its images; an equidistant lens bends them even with zeros for D."""
+        return self.distortion_model != 'equidistant' and not any(self.distortion)
 
     @property
     def field_of_view_deg(self) -> tuple[float, float]:

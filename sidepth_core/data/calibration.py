@@ -1,0 +1,173 @@
+"""Calibrations: the fields of a CameraInfo, and files of camera_calibration, Kalibr, OpenCV and our own JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sidepth_core.camera import DISTORTION_LENGTHS, Camera
+from sidepth_core.errors import ConfigError, DatasetError
+
+MODEL_NAMES = {
+    'plumb_bob': 'plumb_bob',
+    'radtan': 'plumb_bob',
+    'rational_polynomial': 'rational_polynomial',
+    'equidistant': 'equidistant',
+    'fisheye': 'equidistant',
+    'kannala_brandt4': 'equidistant',
+    'none': '',
+    '': '',
+}
+"""Names that drivers and tools give to the lens models, and ours."""
+
+DISTORTION_NAMES = (
+    'distortion_coefficients', 'distortion_coeffs', 'distortion', 'D', 'd', 'dist_k1k2p1p2k3',
+)
+"""Names under which tools write the lens coefficients."""
+
+CALIBRATION_NAMES = ('camera.json', 'camera.yaml', 'camera.yml', 'intrinsics.json', 'calibration.json')
+"""Files that are taken as the calibration of a folder when nobody names one, in this order."""
+
+
+def camera_from_info(
+    width: int,
+    height: int,
+    distortion_model: str,
+    d: Sequence[float],
+    k: Sequence[float],
+    p: Sequence[float] = (),
+    *,
+    rectified: bool = False,
+    binning: tuple[int, int] = (1, 1),
+    roi: tuple[int, int, int, int] = (0, 0, 0, 0),
+) -> Camera:
+    """Return the camera that the fields of a sensor_msgs/CameraInfo describe, for the image as it is published.
+
+    Args:
+        width: Full sensor width, pixels, before region of interest and binning.
+        height: Full sensor height, pixels.
+        distortion_model: The message's name of the lens model.
+        d: Lens coefficients; empty or zero for none.
+        k: The nine numbers of K, row by row, of the full sensor.
+        p: The twelve numbers of P, row by row; needed for a rectified image.
+        rectified: Whether the image is an image_rect: then P holds, without distortion (REP 104).
+        binning: Sensor pixels per image pixel along x and y; 0 means 1.
+        roi: x offset, y offset, width, height of the region of interest, sensor pixels; all 0 for the full image.
+
+    Raises:
+        ConfigError: If these numbers cannot be a camera, as the zeros of an uncalibrated driver.
+    """
+    model, coefficients = lens(distortion_model, d)
+    if rectified and len(p) == 12 and p[0] > 0:
+        camera = Camera(width, height, float(p[0]), float(p[5]), float(p[2]), float(p[6]))
+    elif len(k) == 9:
+        camera = Camera(width, height, float(k[0]), float(k[4]), float(k[2]), float(k[5]))
+        camera = camera if rectified else replace(camera, distortion_model=model, distortion=coefficients)
+    else:
+        raise ConfigError(f'K has {len(k)} numbers, expected 9')
+    x0, y0, roi_width, roi_height = roi
+    if roi_width and roi_height and (roi_width, roi_height) != (width, height):
+        camera = camera.cropped(x0, y0, roi_width, roi_height)
+    across, down = (max(int(factor), 1) for factor in binning)
+    return camera if (across, down) == (1, 1) else camera.resized(camera.width // across, camera.height // down)
+
+
+def lens(model: str, coefficients: Sequence[float]) -> tuple[str, tuple[float, ...]]:
+    """Return our name of a lens model and as many coefficients as it takes; '' and () where they are all zero.
+
+    Raises:
+        ConfigError: If the model is not known, or has more coefficients than it can have.
+    """
+    name = MODEL_NAMES.get(model.strip().lower())
+    if name is None:
+        raise ConfigError(f'distortion model {model!r} is not one of {", ".join(filter(None, MODEL_NAMES))}')
+    values = tuple(float(value) for value in coefficients)
+    if name != 'equidistant' and not any(values):
+        return '', ()
+    if not name:
+        raise ConfigError(f'{len(values)} lens coefficients came without the name of their model')
+    while values and values[-1] == 0 and len(values) > DISTORTION_LENGTHS[name][0]:
+        values = values[:-1]
+    for length in DISTORTION_LENGTHS[name]:
+        if len(values) <= length:
+            return name, values + (0.0,) * (length - len(values))
+    if name == 'plumb_bob' and len(values) in DISTORTION_LENGTHS['rational_polynomial']:
+        return 'rational_polynomial', values
+    raise ConfigError(f'{len(values)} coefficients do not fit distortion model {model!r}')
+
+
+def read_calibration(path: Path) -> Camera:
+    """Return the camera in a calibration file.
+
+    Understood are the YAML of camera_calibration (image_width, camera_matrix, distortion_coefficients), our camera.json
+    (width, height, fx, fy, cx, cy, distortion_model, distortion), Kalibr's camchain (its first camera), and mappings
+    with K, a size and optionally D.
+
+    Raises:
+        DatasetError: If the file is no such calibration; the message says what is missing.
+        OSError: If the file cannot be read.
+    """
+    text = path.read_text(encoding='utf-8')
+    try:
+        return _camera_from_mapping(json.loads(text) if path.suffix == '.json' else yaml.safe_load(_plain(text)))
+    except (ConfigError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+        reason = f'{error.args[0]!r} is missing' if isinstance(error, KeyError) else str(error)
+        raise DatasetError(
+            f'calibration {str(path)!r} cannot be used: {reason}. Expected the YAML of camera_calibration or a JSON '
+            'with width, height, fx, fy, cx, cy'
+        ) from error
+
+
+def find_calibration(folder: Path) -> Path | None:
+    """Return the calibration file that lies in a folder, if there is one; see CALIBRATION_NAMES."""
+    for name in CALIBRATION_NAMES:
+        if (folder / name).is_file():
+            return folder / name
+    yamls = sorted(path for path in folder.glob('*.y*ml') if path.suffix in {'.yaml', '.yml'})
+    return yamls[0] if len(yamls) == 1 else None
+
+
+def _plain(text: str) -> str:
+    """Return YAML without OpenCV's own first line and tag, which no YAML reader but its own takes."""
+    return text.removeprefix('%YAML:1.0').replace('!!opencv-matrix', '')
+
+
+def _camera_from_mapping(fields: Any) -> Camera:  # noqa: ANN401 - whatever a file holds
+    if not isinstance(fields, Mapping):
+        raise ConfigError(f'it holds {type(fields).__name__}, expected names and values')
+    fields = fields.get('cam0', fields)
+    size = fields.get('size') or fields.get('resolution')
+    width, height = size or (_first(fields, 'width', 'image_width'), _first(fields, 'height', 'image_height'))
+    if 'intrinsics' in fields:
+        fx, fy, cx, cy = fields['intrinsics']
+        k = [fx, 0, cx, 0, fy, cy, 0, 0, 1]
+    elif 'fx' in fields:
+        k = [fields['fx'], 0, fields['cx'], 0, fields['fy'], fields['cy'], 0, 0, 1]
+    else:
+        k = _numbers(_first(fields, 'camera_matrix', 'K', 'k'))
+    d = _numbers(_first(fields, *DISTORTION_NAMES, default=[]))
+    model = str(_first(fields, 'distortion_model', 'model', default=''))
+    if model.lower() not in MODEL_NAMES or not model:
+        # A free text such as "pinhole, rectified" says nothing of a lens; coefficients alone are OpenCV's five.
+        model = 'plumb_bob' if d else ''
+    return camera_from_info(int(width), int(height), model, d, k)
+
+
+def _first(fields: Mapping[str, Any], *names: str, default: Any = None) -> Any:  # noqa: ANN401 - whatever a file holds
+    """Return the value under the first name that is there."""
+    found = next((fields[name] for name in names if name in fields), default)
+    if found is None:
+        raise ConfigError(f'{" or ".join(names)} is missing')
+    return found
+
+
+def _numbers(values: Any) -> list[float]:  # noqa: ANN401 - whatever a file holds
+    """Return the numbers of a list, of nested lists, or of a mapping with `data`, row by row."""
+    if isinstance(values, Mapping):
+        values = values['data']
+    return [number for value in values for number in (_numbers(value) if isinstance(value, list) else [float(value)])]

@@ -1,0 +1,58 @@
+"""Clip and Batch: a few neighbouring images of one drive, as training takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Clip(NamedTuple):
+    """Neighbouring frames of one drive, the target in the middle, all seen by one rectified camera.
+
+    Attributes:
+        images: (N, 3, h, w) uint8 RGB, N odd, in order of time, at the cached size.
+        intrinsics: (3, 3) float32, K of these very images, pixels; NaN where the camera is to be learned.
+        dt_s: (N-1,) float32, seconds from each frame to the next.
+        distance_m: (N-1,) float32, metres the camera moved from each frame to the next; NaN where not measured.
+        depth_m: (1, h, w) float32, depth of the middle frame along Z; NaN where not known, +inf in the sky.
+    """
+
+    images: Tensor
+    intrinsics: Tensor
+    dt_s: Tensor
+    distance_m: Tensor
+    depth_m: Tensor
+
+
+class Batch(NamedTuple):
+    """Clips stacked: the fields of Clip with the batch dimension B in front.
+
+    Attributes:
+        images: (B, N, 3, h, w) uint8.
+        intrinsics: (B, 3, 3) float32.
+        dt_s: (B, N-1) float32.
+        distance_m: (B, N-1) float32.
+        depth_m: (B, 1, h, w) float32.
+    """
+
+    images: Tensor
+    intrinsics: Tensor
+    dt_s: Tensor
+    distance_m: Tensor
+    depth_m: Tensor
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
+        """Return the batch on another device."""
+        return Batch(*(field.to(device, non_blocking=non_blocking) for field in self))
+
+    def pin_memory(self) -> Batch:
+        """Return the batch in page-locked memory; a DataLoader calls this."""
+        return Batch(*(field.pin_memory() for field in self))
+
+
+def collate(clips: Sequence[Clip]) -> Batch:
+    """Stack clips of one prepared cache into a batch; the `collate_fn` of a DataLoader."""
+    return Batch(*(torch.stack(fields) for fields in zip(*clips, strict=True)))
