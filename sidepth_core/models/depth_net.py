@@ -1,0 +1,71 @@
+"""DepthNet: an image in, disparity out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from sidepth_core.errors import ImageFormatError
+from sidepth_core.models.backbones import make_encoder
+from sidepth_core.models.depth_decoder import DepthDecoder
+
+STRIDE = 32
+"""Height and width of an image must be divisible by this."""
+
+
+class Prediction(NamedTuple):
+    """What DepthNet says about a batch of images.
+
+    Attributes:
+        disparity: sigma, (B, 1, H, W) float32 in (0, 1); `geometry.disparity_to_depth` turns it into depth.
+    """
+
+    disparity: Tensor
+
+
+class DepthNet(nn.Module):
+    """Depth from one image: an encoder and the decoder of DaB-Net (arXiv 2210.03952).
+
+    Attributes:
+        backbone: Name of the encoder.
+    """
+
+    def __init__(self, backbone: str = 'hrnet18', *, pretrained: bool = False) -> None:
+        """Make the network.
+
+        Args:
+            backbone: One of BACKBONES. 'hrnet18' is the published network.
+            pretrained: Start the encoder from ImageNet weights, downloaded once.
+
+        Raises:
+            ConfigError: If there is no such backbone.
+        """
+        super().__init__()
+        self.backbone = backbone
+        self.encoder = make_encoder(backbone, pretrained=pretrained)
+        self.decoder = DepthDecoder(self.encoder.channels)  # type: ignore[arg-type]  # an Encoder has them
+
+    def forward(self, image: Tensor) -> Prediction:
+        """Predict disparity at the size of the image.
+
+        Args:
+            image: RGB, (B, 3, H, W) floating point in 0..1; H and W divisible by 32.
+
+        Raises:
+            ImageFormatError: If the tensor has another shape.
+        """
+        if image.ndim != 4 or image.shape[1] != 3:
+            raise ImageFormatError(f'images have shape {tuple(image.shape)}: expected (B, 3, H, W)')
+        height, width = image.shape[-2:]
+        if height < STRIDE or width < STRIDE or height % STRIDE or width % STRIDE:
+            raise ImageFormatError(
+                f'images of {width}x{height} do not fit the network: width and height must be multiples of {STRIDE}, '
+                f'the nearest is {nearest_multiple(width)}x{nearest_multiple(height)}'
+            )
+        return Prediction(self.decoder(self.encoder(image)))
+
+
+def nearest_multiple(length: int) -> int:
+    """Return the multiple of STRIDE nearest to a length in pixels, at least STRIDE itself."""
+    return max(STRIDE, round(length / STRIDE) * STRIDE)
