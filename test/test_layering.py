@@ -15,7 +15,7 @@ FLOORS = (
     {'camera', 'images'},
     {'geometry', 'rectify', 'scale', 'stabiliser', 'gates'},
     {'models', 'losses', 'zoom'},
-    {'checkpoint', 'pictures'},
+    {'checkpoint', 'checkpoint_info', 'pictures'},
     {'data', 'engines'},
     {'augment', 'inference'},
     {'evaluation'},

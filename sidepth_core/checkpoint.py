@@ -1,0 +1,280 @@
+"""Checkpoints: a directory with model.safetensors (the weights) and model.json (everything else about them).
+
+Saving is atomic. The new weights are first written beside the old ones under the name of their digest; replacing
+model.json, which holds that digest, is the moment when the new checkpoint takes the place of the old one; then the
+weights move to their own name. Whenever the power fails or another process reads, it finds one of the two complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors.torch
+import torch
+from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from sidepth_core.checkpoint_info import FORMAT, CheckpointInfo
+from sidepth_core.errors import CheckpointError, ConfigError
+from sidepth_core.models import DepthNet, PoseNet
+from sidepth_core.models.dabnet import load_dabnet_state_dict
+from sidepth_core.models.state_dicts import check_tensors, shapes_of
+
+__all__ = [
+    'DEFAULT_CHECKPOINT',
+    'FORMAT',
+    'Checkpoint',
+    'CheckpointInfo',
+    'load_checkpoint',
+    'load_dabnet_state_dict',
+    'load_info',
+    'locate_checkpoint',
+    'save_checkpoint',
+]
+
+DEFAULT_CHECKPOINT = Path(__file__).parent / 'weights' / 'default'
+"""The checkpoint that comes with the package."""
+
+INFO_FILE = 'model.json'
+WEIGHTS_FILE = 'model.safetensors'
+HUB = 'hf://'
+DEPTH_PREFIX, POSE_PREFIX = 'depth_net.', 'pose_net.'
+ATTEMPTS = 3
+"""How often a checkpoint is read again when another process replaces it meanwhile."""
+
+
+class Checkpoint(NamedTuple):
+    """Networks and what is known about them.
+
+    Attributes:
+        depth_net: In evaluation mode on the CPU, float32, when it was loaded.
+        pose_net: Likewise; None where the checkpoint is for inference only.
+        info: Model, sizes, scale, training data.
+    """
+
+    depth_net: DepthNet
+    pose_net: PoseNet | None
+    info: CheckpointInfo
+
+
+def save_checkpoint(directory: str | Path, checkpoint: Checkpoint, *, half: bool = False) -> None:
+    """Write a checkpoint, replacing one that is there.
+
+    Args:
+        directory: Where to; made if missing.
+        checkpoint: What to write; the networks may be on any device.
+        half: Store matrices and kernels in float16, which halves the file; vectors stay as they are.
+
+    Raises:
+        CheckpointError: If the networks are not the ones that the info describes, or a weight is not finite.
+        OSError: If the directory cannot be written.
+    """
+    directory = Path(directory)
+    weights = safetensors.torch.save(_tensors_of(checkpoint, half=half))
+    digest = hashlib.sha256(weights).hexdigest()
+    fields = {**checkpoint.info.to_dict(), 'weights_sha256': digest}
+    directory.mkdir(parents=True, exist_ok=True)
+    stale = list(directory.glob('.model-*'))
+    staged = _staged(directory, digest)
+    _write(staged, weights)
+    _write(directory / INFO_FILE, (json.dumps(fields, indent=2, ensure_ascii=False) + '\n').encode())
+    staged.replace(directory / WEIGHTS_FILE)
+    _sync(directory)
+    for path in stale:
+        path.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: str | Path | None = None) -> Checkpoint:
+    """Read a checkpoint; no code from it runs and nothing global changes.
+
+    Args:
+        path: A directory, one of its two files, hf://ORGANISATION/REPOSITORY[/FOLDER][@REVISION], or None for the
+            one that comes with the package.
+
+    Raises:
+        CheckpointError: If it is missing, damaged, of a newer format, or not of the model that it claims to be.
+    """
+    directory = locate_checkpoint(path)
+    info, tensors = _read(directory)
+    weights = directory / WEIGHTS_FILE
+    with torch.device('meta'):  # no time and no random numbers spent on weights that are replaced at once
+        depth_net = DepthNet(info.backbone)
+        pose_net = PoseNet(size=(info.pose_height, info.pose_width))
+    has_pose = any(name.startswith(POSE_PREFIX) for name in tensors)
+    expected = _with_prefix(DEPTH_PREFIX, shapes_of(depth_net))
+    if has_pose:
+        expected |= _with_prefix(POSE_PREFIX, shapes_of(pose_net))
+    check_tensors(f'weights in {str(weights)!r} (backbone {info.backbone!r} says {INFO_FILE})', tensors, expected)
+    _fill(depth_net, tensors, DEPTH_PREFIX)
+    if has_pose:
+        _fill(pose_net, tensors, POSE_PREFIX)
+    return Checkpoint(depth_net, pose_net if has_pose else None, info)
+
+
+def load_info(path: str | Path | None = None) -> CheckpointInfo:
+    """Read what is known about a checkpoint without reading its weights.
+
+    Args:
+        path: As load_checkpoint takes it.
+
+    Raises:
+        CheckpointError: If it is missing, damaged or of a newer format.
+    """
+    return _read_info(locate_checkpoint(path) / INFO_FILE)[0]
+
+
+def locate_checkpoint(path: str | Path | None = None) -> Path:
+    """Return the directory of a checkpoint, downloading one named hf://...
+
+    Raises:
+        CheckpointError: If there is nothing there.
+    """
+    if path is None:
+        path = DEFAULT_CHECKPOINT
+    if str(path).startswith(HUB):
+        return _download(str(path))
+    path = Path(path).expanduser()
+    if path.name in {INFO_FILE, WEIGHTS_FILE}:
+        path = path.parent
+    elif path.is_file():
+        hint = 'import it with `sidepth import-weights`' if path.suffix in {'.pth', '.pt'} else 'name its directory'
+        raise CheckpointError(f'{str(path)!r} is no checkpoint of sidepth ({WEIGHTS_FILE} and {INFO_FILE}): {hint}')
+    if not path.is_dir():
+        raise CheckpointError(f'no checkpoint at {str(path)!r}: expected a folder with {WEIGHTS_FILE} and {INFO_FILE}')
+    missing = [name for name in (INFO_FILE, WEIGHTS_FILE) if not (path / name).exists()]
+    if missing and not list(path.glob('.model-*.safetensors')):
+        raise CheckpointError(f'checkpoint {str(path)!r} is not complete: missing {" and ".join(missing)}')
+    return path
+
+
+def _download(address: str) -> Path:
+    """Return the local folder of hf://ORGANISATION/REPOSITORY[/FOLDER][@REVISION]."""
+    place, _, revision = address.removeprefix(HUB).partition('@')
+    parts = place.strip('/').split('/')
+    if len(parts) < 2 or not all(parts):
+        raise CheckpointError(f'{address!r} names no repository: expected hf://ORGANISATION/REPOSITORY[/FOLDER][@REVISION]')
+    folder = '/'.join(parts[2:])
+    wanted = [f'{folder}/{name}' if folder else name for name in (INFO_FILE, WEIGHTS_FILE)]
+    try:
+        root = snapshot_download('/'.join(parts[:2]), revision=revision or None, allow_patterns=wanted)
+    except (OSError, ValueError) as error:  # the Hub's own errors derive from these two
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f'{address!r} cannot be downloaded: {reason}') from error
+    missing = [name for name in wanted if not (Path(root) / name).is_file()]
+    if missing:
+        raise CheckpointError(f'{address!r} holds no checkpoint: missing {" and ".join(missing)}')
+    return Path(root) / folder
+
+
+def _read(directory: Path) -> tuple[CheckpointInfo, dict[str, Tensor]]:
+    """Return info and tensors that belong together, even while another process replaces them."""
+    for _ in range(ATTEMPTS):
+        info, digest = _read_info(directory / INFO_FILE)
+        for path in (directory / WEIGHTS_FILE, _staged(directory, digest)):
+            weights = path.read_bytes() if path.exists() else b''
+            if hashlib.sha256(weights).hexdigest() == digest:
+                return info, _parse(weights, path)
+    found = directory / WEIGHTS_FILE
+    size = f'has {found.stat().st_size} bytes' if found.exists() else 'is missing'
+    raise CheckpointError(
+        f'{str(found)!r} {size} and is not what {INFO_FILE} describes (sha256 {digest[:12]}...): it is truncated, '
+        f'damaged or of another checkpoint; copy both files again'
+    )
+
+
+def _read_info(path: Path) -> tuple[CheckpointInfo, str]:
+    """Return the info and the digest of the weights."""
+    try:
+        fields: Any = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise CheckpointError(f'{str(path)!r} is missing: expected the description of {WEIGHTS_FILE}') from None
+    except ValueError as error:
+        raise CheckpointError(f'{str(path)!r} is not JSON, is it truncated? {error}') from error
+    if not isinstance(fields, dict) or not isinstance(fields.get('weights_sha256'), str):
+        raise CheckpointError(f'{str(path)!r} describes no checkpoint of sidepth: expected its field "weights_sha256"')
+    digest = fields.pop('weights_sha256')
+    try:
+        return CheckpointInfo.from_dict(fields), digest
+    except ConfigError as error:
+        raise CheckpointError(f'{str(path)!r} cannot be used: {error}') from error
+
+
+def _parse(weights: bytes, path: Path) -> dict[str, Tensor]:
+    try:
+        tensors: dict[str, Tensor] = safetensors.torch.load(weights)
+    except SafetensorError as error:
+        raise CheckpointError(f'{str(path)!r} is no safetensors file: {error}') from error
+    return tensors
+
+
+def _tensors_of(checkpoint: Checkpoint, *, half: bool) -> dict[str, Tensor]:
+    """Return every tensor to store, by its name in the file."""
+    depth_net, pose_net, info = checkpoint
+    if depth_net.backbone != info.backbone:
+        raise CheckpointError(f'info says backbone {info.backbone!r}, but the network has {depth_net.backbone!r}')
+    if pose_net is not None and pose_net.size != (info.pose_height, info.pose_width):
+        raise CheckpointError(
+            f'info says pose size {(info.pose_height, info.pose_width)!r}, but the network has {pose_net.size!r}'
+        )
+    tensors = _with_prefix(DEPTH_PREFIX, depth_net.state_dict())
+    if pose_net is not None:
+        tensors |= _with_prefix(POSE_PREFIX, pose_net.state_dict())
+    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise CheckpointError(f'{len(broken)} tensors have weights that are not finite, such as {broken[0]}: not saved')
+    return {name: _stored(tensor, half=half) for name, tensor in tensors.items()}
+
+
+def _stored(tensor: Tensor, *, half: bool) -> Tensor:
+    """Return a tensor as it goes to the file: on the CPU, float16 if asked for and if its values fit."""
+    tensor = tensor.detach().to('cpu')
+    if half and tensor.is_floating_point() and tensor.ndim > 1 and tensor.abs().max() < torch.finfo(torch.float16).max:
+        tensor = tensor.half()
+    return tensor.contiguous()
+
+
+def _fill(network: nn.Module, tensors: dict[str, Tensor], prefix: str) -> None:
+    """Give a network its tensors, in float32, and put it in evaluation mode."""
+    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    own = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in own.items()}
+    network.load_state_dict(own, assign=True)
+    network.eval()
+
+
+def _with_prefix(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
+    return {prefix + name: value for name, value in values.items()}
+
+
+def _staged(directory: Path, digest: str) -> Path:
+    """Return where weights lie between being written and being renamed."""
+    return directory / f'.model-{digest}.safetensors'
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace a file in one step, after its content has reached the disk; a failure leaves the old one."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix='.model-', suffix='.tmp')
+    try:
+        with os.fdopen(handle, 'wb') as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _sync(directory: Path) -> None:
+    """Have the renames in a directory reach the disk."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

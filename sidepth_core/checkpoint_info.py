@@ -1,0 +1,134 @@
+"""What is known about a checkpoint besides its weights: the content of model.json."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from sidepth_core.camera import Camera
+from sidepth_core.errors import ConfigError
+from sidepth_core.models import BACKBONES, STRIDE
+
+FORMAT = 1
+"""Version of model.json; files of a newer one are refused."""
+
+SCALES = ('metric', 'relative')
+ZOOM_CONVENTIONS = ('invariant', 'canonical')
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What must be known to use a checkpoint, and what a stranger wants to know before using it.
+
+    Attributes:
+        backbone: Encoder of the depth network, one of models.BACKBONES.
+        image_width: Width that the depth network was trained at, pixels.
+        image_height: Height, pixels.
+        pose_width: Width at which the pose network looks at images, pixels.
+        pose_height: Height, pixels.
+        min_depth_m: Depth of disparity 1.
+        max_depth_m: Depth of disparity 0.
+        scale: 'metric' where depth is in metres, 'relative' where it is only right up to an unknown factor.
+        scale_note: Where the metres come from, or why there are none; one sentence.
+        zoom_convention: 'invariant': depth is read off as it is. 'canonical': depth was trained as if every camera had
+            focal_px, so it is multiplied by the actual focal length over focal_px.
+        focal_px: Focal length of the canonical camera at image_width, pixels; None for 'invariant'.
+        camera: A camera it was trained with; None where there were many or none was known.
+        training_data: What it was trained on, a line each.
+        licence: Licence of the weights, with what the training data ask for.
+        versions: Versions of the software that made it.
+        metrics: What it reached on validation or test data, by name.
+        format: Version of this description.
+
+    Raises:
+        ConfigError: If a value cannot be, naming each.
+    """
+
+    backbone: str
+    image_width: int
+    image_height: int
+    pose_width: int = 640
+    pose_height: int = 192
+    min_depth_m: float = 0.1
+    max_depth_m: float = 100.0
+    scale: str = 'relative'
+    scale_note: str = ''
+    zoom_convention: str = 'invariant'
+    focal_px: float | None = None
+    camera: Camera | None = None
+    training_data: tuple[str, ...] = ()
+    licence: str = ''
+    versions: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be, naming every fault."""
+        faults = [
+            f'{name} is {value!r}, expected one of {", ".join(choices)}'
+            for name, value, choices in (
+                ('backbone', self.backbone, BACKBONES),
+                ('scale', self.scale, SCALES),
+                ('zoom_convention', self.zoom_convention, ZOOM_CONVENTIONS),
+            )
+            if value not in choices
+        ]
+        if any(length < STRIDE or length % STRIDE for length in (self.image_width, self.image_height)):
+            faults.append(f'image size {self.image_width}x{self.image_height} is no multiple of {STRIDE}')
+        if min(self.pose_width, self.pose_height) < STRIDE:
+            faults.append(f'pose size {self.pose_width}x{self.pose_height} is below {STRIDE}')
+        if not 0 < self.min_depth_m < self.max_depth_m < math.inf:
+            faults.append(f'depth range {self.min_depth_m:g}..{self.max_depth_m:g} m is empty')
+        if self.zoom_convention == 'canonical' and not (self.focal_px and 0 < self.focal_px < math.inf):
+            faults.append(f'focal_px is {self.focal_px!r}, but the canonical zoom convention needs a focal length')
+        if self.zoom_convention == 'invariant' and self.focal_px is not None:
+            faults.append(f'focal_px is {self.focal_px!r}, but the invariant zoom convention has no focal length')
+        if faults:
+            raise ConfigError(f'checkpoint cannot be described so: {"; ".join(faults)}')
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the fields as JSON takes them; a metric that is not finite becomes null."""
+        values = {name: value if math.isfinite(value) else None for name, value in self.metrics.items()}
+        camera = self.camera.to_dict() if self.camera else None
+        return {**asdict(self), 'camera': camera, 'training_data': list(self.training_data), 'metrics': values}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> CheckpointInfo:
+        """Return the info that to_dict described.
+
+        Raises:
+            ConfigError: If the format is newer than this program knows, or a field is missing, unknown or of another
+                kind.
+        """
+        version = values.get('format')
+        if not isinstance(version, int) or version < 1:
+            raise ConfigError(f'format is {version!r}: expected a whole number from 1 to {FORMAT}')
+        if version > FORMAT:
+            raise ConfigError(f'format {version} is newer than this sidepth, which knows {FORMAT}: update sidepth')
+        known = {item.name for item in fields(cls)}
+        unknown = sorted(set(values) - known)
+        missing = sorted({'backbone', 'image_width', 'image_height'} - set(values))
+        if unknown or missing:
+            raise ConfigError(f'fields do not fit: unknown {unknown}, missing {missing}')
+        try:
+            return cls(**{name: _PARSERS.get(name, str)(value) for name, value in values.items()})
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ConfigError(f'a field is of another kind: {error}') from error
+
+
+def _metrics(values: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: math.nan if value is None else float(value) for name, value in values.items()}
+
+
+_PARSERS: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(('image_width', 'image_height', 'pose_width', 'pose_height', 'format'), int),
+    **dict.fromkeys(('min_depth_m', 'max_depth_m'), float),
+    'focal_px': lambda value: None if value is None else float(value),
+    'camera': lambda value: None if value is None else Camera.from_dict(value),
+    'training_data': lambda lines: tuple(str(line) for line in lines),
+    'versions': lambda values: {name: str(value) for name, value in values.items()},
+    'metrics': _metrics,
+}
+"""What makes a field of its JSON value; text where nothing is said."""
