@@ -1,0 +1,29 @@
+"""The terms of the training objective: pure functions, no state, float32 inside whatever autocast says.
+
+Paper: Jiang et al., "Detaching and Boosting", IEEE RA-L 7(4), 2022; where a term comes from elsewhere it says so.
+"""
+
+from sidepth_core.losses.consistency import self_distillation, zoom_consistency
+from sidepth_core.losses.moving import hole_share, infinite_depth_holes, motion_mask
+from sidepth_core.losses.photometric import Reprojection, minimum_reprojection, photometric, ssim_term
+from sidepth_core.losses.smoothness import smoothness_first, smoothness_second
+from sidepth_core.losses.supervision import depth_supervision, speed_term
+from sidepth_core.losses.terms import LossTerms, LossWeights
+
+__all__ = [
+    'LossTerms',
+    'LossWeights',
+    'Reprojection',
+    'depth_supervision',
+    'hole_share',
+    'infinite_depth_holes',
+    'minimum_reprojection',
+    'motion_mask',
+    'photometric',
+    'self_distillation',
+    'smoothness_first',
+    'smoothness_second',
+    'speed_term',
+    'ssim_term',
+    'zoom_consistency',
+]

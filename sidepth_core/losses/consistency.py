@@ -1,0 +1,55 @@
+"""Terms that compare a prediction with another prediction."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sidepth_core.losses.photometric import SSIM_SHARE, ssim_term
+from sidepth_core.precision import check_shape, full_precision
+
+
+@full_precision
+def zoom_consistency(zoomed: Tensor, full: Tensor) -> Tensor:
+    """Return 0.85 SSIM-term + 0.15 L1 between two disparities of one view (He et al., RA-Depth, ECCV 2022, eq. 8).
+
+    Both are divided by the mean of the full one first, so that the term weighs the same for near and far scenes and
+    still sees a difference of scale between the two, which is what it is for.
+
+    Args:
+        zoomed: Disparity predicted for the zoomed image, (B, 1, H, W), positive.
+        full: Disparity predicted for the un-zoomed image and sampled into the zoomed view
+            (`sidepth_core.zoom.full_to_zoomed`), the same shape.
+
+    Returns:
+        Scalar; zero where they agree. Both get a gradient.
+
+    Raises:
+        ConfigError: If the shapes differ.
+    """
+    check_shape('zoomed', zoomed, None, 1, None, None)
+    check_shape('full', full, *zoomed.shape)
+    unit = full.detach().mean((2, 3), keepdim=True) + 1e-7
+    zoomed, full = zoomed / unit, full / unit
+    return SSIM_SHARE * ssim_term(zoomed, full).mean() + (1 - SSIM_SHARE) * (zoomed - full).abs().mean()
+
+
+@full_precision
+def self_distillation(depth_m: Tensor, teacher_depth_m: Tensor, keep: Tensor | None = None) -> Tensor:
+    """Return the mean of |log depth - log teacher's depth|; the teacher (EMA weights, say) gets no gradient.
+
+    Args:
+        depth_m: The student's depth, (B, 1, H, W), metres, positive.
+        teacher_depth_m: The teacher's depth for the same view, the same shape.
+        keep: Pixels where the teacher is trusted, (B, 1, H, W) bool; None trusts it everywhere.
+
+    Raises:
+        ConfigError: If the shapes differ.
+    """
+    check_shape('depth_m', depth_m, None, 1, None, None)
+    check_shape('teacher_depth_m', teacher_depth_m, *depth_m.shape)
+    error = (depth_m.log() - teacher_depth_m.detach().log()).abs()
+    if keep is None:
+        return error.mean()
+    check_shape('keep', keep, *depth_m.shape)
+    return torch.where(keep, error, 0).sum() / keep.sum().clamp(min=1)

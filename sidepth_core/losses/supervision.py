@@ -1,0 +1,55 @@
+"""Terms that know metres: the distance driven, and depth where something measured it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sidepth_core.geometry import MAX_DEPTH_M
+from sidepth_core.precision import check_shape, full_precision
+
+
+@full_precision
+def speed_term(translation: Tensor, distance_m: Tensor) -> Tensor:
+    """Return the mean of | ||t|| - distance |: what makes depth metric (Guizilini et al., PackNet-SfM, CVPR 2020).
+
+    Args:
+        translation: Predicted translation between two frames, (B, 3), metres.
+        distance_m: Distance driven between them, (B,), metres; NaN where nobody measured it.
+
+    Returns:
+        Scalar, metres; zero where no distance is known.
+
+    Raises:
+        ConfigError: If a shape differs.
+    """
+    check_shape('translation', translation, None, 3)
+    check_shape('distance_m', distance_m, len(translation))
+    known = distance_m.isfinite()
+    # The tiny term keeps a gradient alive at exactly zero translation.
+    length = (translation.square().sum(1) + 1e-12).sqrt()
+    error = torch.where(known, (length - distance_m.nan_to_num()).abs(), 0)
+    return error.sum() / known.sum().clamp(min=1)
+
+
+@full_precision
+def depth_supervision(depth_m: Tensor, known_depth_m: Tensor, max_depth_m: float = MAX_DEPTH_M) -> Tensor:
+    """Return the mean of |log depth - log known depth| where depth is known.
+
+    Args:
+        depth_m: Predicted depth, (B, 1, H, W), metres, positive.
+        known_depth_m: Measured or rendered depth, the same shape; NaN or not positive where unknown, +inf in the sky.
+        max_depth_m: Known depth beyond it, sky included, counts as this much: the network cannot say more.
+
+    Returns:
+        Scalar; 0.1 means about 10 % off. Zero where nothing is known.
+
+    Raises:
+        ConfigError: If the shapes differ.
+    """
+    check_shape('depth_m', depth_m, None, 1, None, None)
+    check_shape('known_depth_m', known_depth_m, *depth_m.shape)
+    known = known_depth_m > 0  # false for NaN
+    goal = torch.where(known, known_depth_m.clamp(max=max_depth_m), 1)
+    error = torch.where(known, (depth_m.log() - goal.log()).abs(), 0)
+    return error.sum() / known.sum().clamp(min=1)
