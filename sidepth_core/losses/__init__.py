@@ -5,7 +5,7 @@ Paper: Jiang et al., "Detaching and Boosting", IEEE RA-L 7(4), 2022; where a ter
 
 from sidepth_core.losses.consistency import self_distillation, zoom_consistency
 from sidepth_core.losses.moving import hole_share, infinite_depth_holes, motion_mask
-from sidepth_core.losses.photometric import Reprojection, minimum_reprojection, photometric, ssim_term
+from sidepth_core.losses.reprojection import Reprojection, minimum_reprojection, photometric, ssim_term
 from sidepth_core.losses.smoothness import smoothness_first, smoothness_second
 from sidepth_core.losses.supervision import depth_supervision, speed_term
 from sidepth_core.losses.terms import LossTerms, LossWeights

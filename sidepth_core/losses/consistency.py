@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sidepth_core.losses.photometric import SSIM_SHARE, ssim_term
+from sidepth_core.losses.reprojection import SSIM_SHARE, ssim_term
 from sidepth_core.precision import check_shape, full_precision
 
 
