@@ -171,3 +171,20 @@ def _numbers(values: Any) -> list[float]:  # noqa: ANN401 - whatever a file hold
     if isinstance(values, Mapping):
         values = values['data']
     return [number for value in values for number in (_numbers(value) if isinstance(value, list) else [float(value)])]
+
+
+def fitted(camera: Camera, width: int, height: int) -> Camera:
+    """Return the camera for images of another size, as long as they show the same view.
+
+    Raises:
+        DatasetError: If the proportions differ by more than 1 %: then the view is another one, and nobody knows K.
+    """
+    if (camera.width, camera.height) == (width, height):
+        return camera
+    stretch = (width / camera.width) / (height / camera.height)
+    if not 0.99 < stretch < 1.01:
+        raise DatasetError(
+            f'images are {width}x{height}, the calibration is for {camera.width}x{camera.height}: the proportions '
+            'differ, so one of them is of another camera or was cropped. Give the calibration of these images'
+        )
+    return camera.resized(width, height)

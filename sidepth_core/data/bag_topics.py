@@ -1,0 +1,155 @@
+"""Which topics of a recording to read, where nobody says so: the only candidate, or an error that lists them all."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+from sidepth_core.data.bag_files import Topic
+from sidepth_core.errors import BagError
+
+IMAGE, COMPRESSED_IMAGE = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
+CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
+POINT_CLOUD = 'sensor_msgs/msg/PointCloud2'
+TF_STATIC = 'tf2_msgs/msg/TFMessage'
+ODOMETRY = 'nav_msgs/msg/Odometry'
+TWISTS = ('geometry_msgs/msg/TwistStamped', 'geometry_msgs/msg/TwistWithCovarianceStamped')
+SPEEDS = ('std_msgs/msg/Float32', 'std_msgs/msg/Float64')
+NOT_A_PICTURE = ('depth', 'disparity', 'mask', 'label', 'segmentation', 'confidence')
+NONE = 'none'
+
+
+class Choice(NamedTuple):
+    """Topics as a user names them.
+
+    Attributes:
+        image: Image or CompressedImage; None: the only one.
+        camera_info: CameraInfo; None: the image's sibling.
+        odometry: Odometry, TwistStamped or a speed in metres a second (Float32, Float64); None: the only one, 'none':
+            no motion is read.
+        lidar: PointCloud2 that becomes depth; None: the only one, 'none': no depth is read.
+    """
+
+    image: str | None = None
+    camera_info: str | None = None
+    odometry: str | None = None
+    lidar: str | None = NONE
+
+
+class Chosen(NamedTuple):
+    """Topics to be read; None where there is none.
+
+    Attributes:
+        image: The image topic.
+        camera_info: Its CameraInfo topic.
+        odometry: Where speed and pose come from.
+        lidar: Where depth comes from.
+    """
+
+    image: Topic
+    camera_info: Topic | None
+    odometry: Topic | None
+    lidar: Topic | None
+
+
+def choose(topics: Mapping[str, Topic], choice: Choice, bag: str) -> Chosen:
+    """Choose the topics of a recording.
+
+    Raises:
+        BagError: If a named topic is not there or of another type, if there is no image, or several candidates.
+    """
+    image = _image(topics, choice.image, bag)
+    clouds = [topic for topic in _filled(topics) if topic.type == POINT_CLOUD]
+    return Chosen(
+        image=image,
+        camera_info=_camera_info(topics, image, choice.camera_info, bag),
+        odometry=_one(topics, choice.odometry, _motion_candidates(topics), 'odometry_topic', bag),
+        lidar=_one(topics, choice.lidar, clouds, 'lidar_topic', bag),
+    )
+
+
+def listing(topics: Collection[Topic]) -> str:
+    """Return topics with type and count, for a message."""
+    return ', '.join(f'{topic.name} ({topic.type.rpartition("/")[2]}, {topic.messages})' for topic in topics)
+
+
+def base_name(image_topic: str) -> str:
+    """Return the image topic without the name of its transport: `/cam/image_raw` for `/cam/image_raw/compressed`."""
+    return image_topic.removesuffix('/compressed')
+
+
+def is_rectified_topic(image_topic: str) -> bool:
+    """Return whether the name promises rectified images, as image_proc names them (image_rect, image_rect_color)."""
+    return base_name(image_topic).rpartition('/')[2].startswith('image_rect')
+
+
+def _image(topics: Mapping[str, Topic], name: str | None, bag: str) -> Topic:
+    images = [topic for topic in topics.values() if topic.type in {IMAGE, COMPRESSED_IMAGE}]
+    if name is not None:
+        return _named(topics, name, images, bag)
+    candidates = [
+        topic
+        for topic in _filled(topics)
+        if topic in images and not any(word in topic.name.lower() for word in NOT_A_PICTURE)
+    ]
+    cameras: dict[str, Topic] = {}
+    for topic in candidates:
+        # One camera in two transports: the fuller one, raw if they are equal.
+        rival = cameras.get(base_name(topic.name))
+        if rival is None or (topic.messages, topic.type == IMAGE) > (rival.messages, rival.type == IMAGE):
+            cameras[base_name(topic.name)] = topic
+    if len(cameras) == 1:
+        return next(iter(cameras.values()))
+    if cameras:
+        raise BagError(
+            f'bag {bag!r} holds several cameras, name one as image_topic: {listing(list(cameras.values()))}'
+        )
+    raise BagError(f'bag {bag!r} holds no camera images. Its topics: {listing(list(topics.values())) or "none"}')
+
+
+def _camera_info(topics: Mapping[str, Topic], image: Topic, name: str | None, bag: str) -> Topic | None:
+    infos = [topic for topic in _filled(topics) if topic.type == CAMERA_INFO]
+    if name is not None:
+        return _named(topics, name, infos, bag)
+    namespace = base_name(image.name).rpartition('/')[0]
+    sibling = next((topic for topic in infos if topic.name.rpartition('/') == (namespace, '/', 'camera_info')), None)
+    return sibling or (infos[0] if len(infos) == 1 else None)
+
+
+def _motion_candidates(topics: Mapping[str, Topic]) -> list[Topic]:
+    """Return the topics of the best kind that is there: poses and speed, then twists, then bare speeds."""
+    filled = _filled(topics)
+    kinds = (
+        [topic for topic in filled if topic.type == ODOMETRY],
+        [topic for topic in filled if topic.type in TWISTS and 'cmd' not in topic.name],
+        [topic for topic in filled if topic.type in SPEEDS and _names_a_speed(topic.name)],
+    )
+    return next((kind for kind in kinds if kind), [])
+
+
+def _names_a_speed(name: str) -> bool:
+    return ('speed' in name or 'velocity' in name) and 'cmd' not in name and 'wind' not in name
+
+
+def _one(topics: Mapping[str, Topic], name: str | None, candidates: list[Topic], option: str, bag: str) -> Topic | None:
+    if name == NONE:
+        return None
+    if name is not None:
+        return _named(topics, name, list(topics.values()), bag)
+    if len(candidates) > 1:
+        raise BagError(
+            f"bag {bag!r} holds several candidates, name one as {option} (or 'none'): {listing(candidates)}"
+        )
+    return candidates[0] if candidates else None
+
+
+def _named(topics: Mapping[str, Topic], name: str, fitting: list[Topic], bag: str) -> Topic:
+    topic = topics.get(name) or topics.get(f'/{name}')
+    if topic is None or topic not in fitting:
+        found = 'is not there' if topic is None else f'is {topic.type}'
+        raise BagError(f'bag {bag!r}: topic {name!r} {found}, expected one of: {listing(fitting) or "none is here"}')
+    return topic
+
+
+def _filled(topics: Mapping[str, Topic]) -> list[Topic]:
+    return [topic for topic in topics.values() if topic.messages]

@@ -1,0 +1,181 @@
+"""Rosbag2 recordings as drives: images, camera, motion and LiDAR, whatever recorded them and however they ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from sidepth_core.camera import Camera
+from sidepth_core.data.bag_files import BagFiles
+from sidepth_core.data.bag_topics import COMPRESSED_IMAGE, Choice, Chosen, choose, listing
+from sidepth_core.data.calibration import fitted
+from sidepth_core.data.deferred import DeferredSource, Pending
+from sidepth_core.data.frames import Frame, Image
+from sidepth_core.data.lidar import project_depth
+from sidepth_core.data.recording import Content, Motion, Recording, Stamped, Sweep, camera_track
+from sidepth_core.data.tracks import Track, chain
+from sidepth_core.images import decode, decode_compressed
+
+CLOCK_JUMP_NS = 1_000_000_000
+"""A stamp further back than this is a clock that was set or a drive that starts anew, not a late message."""
+
+LIDAR_WINDOW_NS = 60_000_000
+"""A sweep further from the image than this shows another place."""
+
+
+class _Context(NamedTuple):
+    """What is known of a recording before its images are read."""
+
+    chosen: Chosen
+    camera: Camera | None
+    transforms: dict[tuple[str, str], npt.NDArray[np.float64]]
+    motion: Motion | None
+
+
+class _Facts(NamedTuple):
+    """What is known of one image before it is decoded."""
+
+    stamp_ns: int
+    camera: Camera | None
+    speed_mps: float | None
+    T_world_camera: npt.NDArray[np.float64] | None
+    sweep: Sweep | None
+    T_camera_lidar: npt.NDArray[np.float64] | None
+
+
+class BagSource(DeferredSource):
+    """The frames of one camera of a rosbag2 recording.
+
+    Args:
+        path: Directory or storage file.
+        topics: Topics to read, where they are not to be chosen.
+        camera: Takes the place of what the bag says of its camera; 'learned' says that nobody knows.
+    """
+
+    def __init__(
+        self, path: Path, topics: Choice | None = None, camera: Camera | Literal['learned'] | None = None
+    ) -> None:
+        super().__init__(str(path))
+        self.path = path
+        self.topics = topics or Choice()
+        self.camera = camera
+
+    def pending(self) -> Iterator[Pending]:
+        """Yield what decodes each image.
+
+        Raises:
+            BagError: If the bag cannot be read, or it is not clear which topics to read.
+        """
+        with BagFiles(self.path) as files:
+            self.report.notes.extend(files.notes)
+            recording = Recording(files, self.report.notes)
+            context = self._context(recording)
+            image = context.chosen.image
+            self.report.claimed = files.claimed.get(image.name, image.messages)
+            for stamped, facts in self._facts(recording, context):
+                yield partial(_frame, stamped.content, image.type == COMPRESSED_IMAGE, facts)
+            self._close_report(recording, image.name)
+
+    def _context(self, recording: Recording) -> _Context:
+        files = recording.files
+        chosen = choose(files.topics, self.topics, str(self.path))
+        self.report.notes.append(f'read: {listing([topic for topic in chosen if topic])}')
+        camera = self.camera
+        if camera is None and chosen.camera_info:
+            camera = recording.camera(chosen.camera_info, chosen.image.name)
+        if camera is None:
+            self.report.notes.append(f'nothing in the bag calibrates the camera of {chosen.image.name}')
+        return _Context(
+            chosen,
+            None if camera == 'learned' else camera,
+            recording.static_transforms(),
+            recording.motion(chosen.odometry) if chosen.odometry else None,
+        )
+
+    def _facts(self, recording: Recording, context: _Context) -> Iterator[tuple[Stamped, _Facts]]:
+        """Yield each image message with what the other topics say of its moment."""
+        sweeps = _Nearest(recording.sweeps(context.chosen.lidar)) if context.chosen.lidar else None
+        track: Track | None = None
+        for image in self._in_order(recording.messages(context.chosen.image.name)):
+            frame_id = str(image.content.header.frame_id).lstrip('/')
+            if context.motion and track is None:
+                track = camera_track(context.motion, context.transforms, frame_id, self.report.notes)
+            moment = image.stamp_ns if context.motion is None or context.motion.has_header else image.log_ns
+            sweep = sweeps.at(image.stamp_ns) if sweeps else None
+            yield (
+                image,
+                _Facts(
+                    image.stamp_ns,
+                    context.camera,
+                    track.speed_at(moment) if track else None,
+                    track.pose_at(moment) if track else None,
+                    sweep,
+                    chain(context.transforms, frame_id, sweep.frame) if sweep else None,
+                ),
+            )
+
+    def _in_order(self, images: Iterator[Stamped]) -> Iterator[Stamped]:
+        """Yield images whose stamps rise; a clock that is set back begins a new stretch."""
+        last_ns: int | None = None
+        for image in images:
+            self.report.read += 1
+            back_ns = -1 if last_ns is None else last_ns - image.stamp_ns
+            if 0 <= back_ns < CLOCK_JUMP_NS:
+                self._skip('stamp is not after the one before')
+                continue
+            if back_ns > 0:
+                self.report.notes.append(f'the clock jumps back by {back_ns / 1e9:.1f} s at image {self.report.read}')
+            last_ns = image.stamp_ns
+            yield image
+
+    def _close_report(self, recording: Recording, image_topic: str) -> None:
+        """Say what was lost."""
+        report = self.report
+        report.notes.extend(note for note in recording.files.notes if note not in report.notes)
+        for topic, count in recording.damaged.items():
+            if topic == image_topic:
+                report.read += count
+                report.skipped['damaged message'] += count
+            else:
+                report.notes.append(f'{count} damaged messages of {topic}')
+        if report.claimed is not None and report.read != report.claimed:
+            report.notes.append(f'the bag claims {report.claimed} images, {report.read} were read')
+
+
+class _Nearest:
+    """Finds the sweep nearest to rising times while holding only two of them."""
+
+    def __init__(self, sweeps: Iterator[Sweep]) -> None:
+        self._sweeps = sweeps
+        self._before: Sweep | None = None
+        self._after = next(sweeps, None)
+
+    def at(self, stamp_ns: int) -> Sweep | None:
+        """Return the sweep nearest to a time; None if it is outside the window."""
+        while self._after is not None and self._after.stamp_ns <= stamp_ns:
+            self._before, self._after = self._after, next(self._sweeps, None)
+        near = [s for s in (self._before, self._after) if s and abs(s.stamp_ns - stamp_ns) <= LIDAR_WINDOW_NS]
+        return min(near, key=lambda sweep: abs(sweep.stamp_ns - stamp_ns), default=None)
+
+
+def _frame(message: Content, is_compressed: bool, facts: _Facts) -> Frame:
+    """Decode an image message into a frame; called from many threads."""
+    image = _image(message, is_compressed=is_compressed)
+    height, width = image.shape[:2]
+    camera = fitted(facts.camera, width, height) if facts.camera else None
+    depth_m = None
+    if camera and facts.sweep and facts.T_camera_lidar is not None:
+        depth_m = project_depth(facts.sweep.points, facts.T_camera_lidar, camera)
+    return Frame(facts.stamp_ns, image, camera, facts.speed_mps, facts.T_world_camera, depth_m)
+
+
+def _image(message: Content, *, is_compressed: bool) -> Image:
+    if is_compressed:
+        return decode_compressed(message.data)
+    size = message.width, message.height
+    return decode(message.data, message.encoding, *size, message.step, is_bigendian=bool(message.is_bigendian))

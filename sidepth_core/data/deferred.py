@@ -1,0 +1,100 @@
+"""Reading a drive with several threads: sources list what is to be decoded, and a pool decodes ahead, in order."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from itertools import islice
+
+from sidepth_core.data.frames import Frame, SourceReport
+from sidepth_core.errors import DatasetError, ImageFormatError
+
+Pending = Callable[[], Frame]
+"""Decodes one frame when called. Safe to call from any thread; raises ImageFormatError if the image is damaged."""
+
+LOOKAHEAD = 8
+"""Frames a thread may decode before they are asked for: enough to keep it busy, few enough to fit in memory."""
+
+
+class DeferredSource(ABC):
+    """A FrameSource whose images are decoded only when wanted, and by many threads at once.
+
+    Attributes:
+        report: What became of its images; reset by every reading.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.report = SourceReport(name)
+
+    @abstractmethod
+    def pending(self) -> Iterator[Pending]:
+        """Yield what decodes each image, in order of time, and fill `report` except for what decoding tells.
+
+        Raises:
+            DatasetError: If the source cannot be read at all.
+        """
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames in order of time."""
+        for _, frame in self.frames():
+            yield frame
+
+    def frames(self, pool: Executor | None = None, workers: int = 1, start: int = 0) -> Iterator[tuple[int, Frame]]:
+        """Yield each frame with its position, which counts good and bad images alike.
+
+        Args:
+            pool: Decodes ahead where given.
+            workers: How many threads the pool has.
+            start: Position to start at; nothing before it is decoded.
+
+        Raises:
+            DatasetError: If the source cannot be read at all, or has images and none of them is any good.
+        """
+        self.report = SourceReport(self.name)
+        size: tuple[int, int] | None = None
+        position = start - 1
+        for position, decode in enumerate(_ahead(islice(self.pending(), start, None), pool, workers), start):
+            try:
+                frame = decode()
+            except ImageFormatError as error:
+                self._skip('damaged image', f'first damaged image: {error}')
+                continue
+            found = frame.image.shape[1], frame.image.shape[0]
+            if size is None:
+                size = found
+                self.report.notes.extend(frame.camera.doubts() if frame.camera else ())
+            if found != size:
+                reason = f'size {found[0]}x{found[1]} differs from {size[0]}x{size[1]}'
+                self._skip(reason)
+                continue
+            self.report.used += 1
+            yield position, frame
+        if start == 0 and self.report.used == 0:
+            raise DatasetError(f'{self.name} has no usable image: {self._reasons()}')
+
+    def _skip(self, reason: str, note: str | None = None) -> None:
+        """Count an image that is not used; the note is kept for the first of its kind."""
+        if note and not self.report.skipped[reason]:
+            self.report.notes.append(note)
+        self.report.skipped[reason] += 1
+
+    def _reasons(self) -> str:
+        skipped = ', '.join(f'{count} x {reason}' for reason, count in self.report.skipped.items())
+        return '; '.join(filter(None, [skipped, *self.report.notes])) or 'it holds no images'
+
+
+def _ahead(pending: Iterator[Pending], pool: Executor | None, workers: int) -> Iterator[Pending]:
+    """Yield as many calls as came in, in their order, some of them decoded already by the pool."""
+    if pool is None:
+        yield from pending
+        return
+    queue: deque[Future[Frame]] = deque()
+    for decode in pending:
+        queue.append(pool.submit(decode))
+        if len(queue) > workers + LOOKAHEAD:
+            yield queue.popleft().result
+    while queue:
+        yield queue.popleft().result

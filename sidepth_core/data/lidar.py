@@ -1,0 +1,107 @@
+"""LiDAR as ground truth: point clouds of several file formats, and their projection into an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sidepth_core.camera import Camera
+from sidepth_core.data.frames import DepthMap
+from sidepth_core.errors import DatasetError
+from sidepth_core.rectify import distort, fold_radius
+
+Points = npt.NDArray[np.float64]
+"""(N, 3) points, metres."""
+
+MIN_DEPTH_M = 0.1
+"""Nearer returns are the vehicle itself."""
+
+# sensor_msgs/PointField
+_DATATYPES = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 8: 'f8'}
+
+
+def read_velodyne(path: Path, values_per_point: int = 4) -> Points:
+    """Return the points of a raw float32 file: 4 values a point as KITTI writes them, 5 as nuScenes does.
+
+    Raises:
+        DatasetError: If the file's length is no whole number of points.
+    """
+    values = np.fromfile(path, dtype='<f4')
+    if values.size % values_per_point:
+        raise DatasetError(f'{str(path)!r} has {values.size} values, expected a multiple of {values_per_point}')
+    return values.reshape(-1, values_per_point)[:, :3].astype(np.float64)
+
+
+def points_of_cloud(
+    fields: Sequence[tuple[str, int, int]],
+    width: int,
+    height: int,
+    point_step: int,
+    row_step: int,
+    data: npt.NDArray[np.uint8],
+    *,
+    is_bigendian: bool = False,
+) -> Points:
+    """Return the finite points of a sensor_msgs/PointCloud2 from its fields.
+
+    Args:
+        fields: Name, offset and datatype of each PointField.
+        width: Points a row.
+        height: Rows.
+        point_step: Bytes a point.
+        row_step: Bytes a row.
+        data: The bytes.
+        is_bigendian: Byte order of the values.
+
+    Raises:
+        DatasetError: If x, y, z are missing or the lengths do not fit.
+    """
+    by_name = {name: (offset, datatype) for name, offset, datatype in fields}
+    if not {'x', 'y', 'z'} <= by_name.keys() or any(by_name[axis][1] not in _DATATYPES for axis in 'xyz'):
+        raise DatasetError(f'point cloud has fields {", ".join(by_name)}, expected numbers x, y, z')
+    row_step = row_step or width * point_step
+    if data.size < height * row_step or row_step < width * point_step:
+        raise DatasetError(f'point cloud of {height} rows of {row_step} bytes has only {data.size}')
+    order = '>' if is_bigendian else '<'
+    dtype = np.dtype(
+        {
+            'names': list('xyz'),
+            'formats': [order + _DATATYPES[by_name[axis][1]] for axis in 'xyz'],
+            'offsets': [by_name[axis][0] for axis in 'xyz'],
+            'itemsize': point_step,
+        }
+    )
+    grid = np.ndarray((height, width), dtype, buffer=np.ascontiguousarray(data), strides=(row_step, point_step))
+    points = np.stack([grid[axis].ravel().astype(np.float64) for axis in 'xyz'], axis=-1)
+    return np.asarray(points[np.isfinite(points).all(axis=1)])
+
+
+def project_depth(points: Points, T_camera_points: npt.NDArray[np.float64], camera: Camera) -> DepthMap:
+    """Return the depth of a camera's pixels that points fall on; NaN elsewhere, the nearest point where several do.
+
+    Convention: a point belongs to the pixel whose centre is nearest, round half up. The camera may be
+    distorted: the points go through its lens.
+
+    Args:
+        points: (N, 3), metres.
+        T_camera_points: (4, 4), from the points' frame to the optical frame.
+        camera: The camera of the image.
+
+    Returns:
+        (H, W) float32, metres along Z.
+    """
+    seen = points @ T_camera_points[:3, :3].T + T_camera_points[:3, 3]
+    seen = seen[seen[:, 2] > MIN_DEPTH_M]
+    seen = seen[np.hypot(seen[:, 0], seen[:, 1]) < fold_radius(camera) * seen[:, 2]]
+    depth = np.full((camera.height, camera.width), np.nan, dtype=np.float32)
+    if not len(seen):
+        return depth
+    pixels = np.floor(distort(seen, camera) + 0.5).astype(np.int64)
+    inside = ((pixels >= 0) & (pixels < (camera.width, camera.height))).all(axis=1)
+    pixels, z = pixels[inside], seen[inside, 2].astype(np.float32)
+    far_first = np.argsort(-z, kind='stable')
+    depth[pixels[far_first, 1], pixels[far_first, 0]] = z[far_first]
+    return depth
