@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from sidepth_core.errors import CheckpointError
 
+LISTED = 100
+
 
 def shapes_of(network: nn.Module) -> dict[str, tuple[int, ...]]:
     """Return the shape of every tensor of a network's state dict."""
@@ -25,12 +27,19 @@ def check_tensors(what: str, found: Mapping[str, Tensor], expected: Mapping[str,
     Raises:
         CheckpointError: If any is missing, unknown or of another shape, naming each with its fault.
     """
-    faults = [f'missing {name}' for name in expected if name not in found]
-    faults += [f'unknown {name}' for name in found if name not in expected]
-    faults += [
+    missing = [f'missing {name}' for name in expected if name not in found]
+    unknown = [f'unknown {name}' for name in found if name not in expected]
+    misshapen = [
         f'{name} has shape {tuple(tensor.shape)}, expected {expected[name]}'
         for name, tensor in found.items()
         if name in expected and tuple(tensor.shape) != expected[name]
     ]
+    faults = [*_listed(missing), *_listed(unknown), *_listed(misshapen)]
     if faults:
-        raise CheckpointError(f'{what} do not fit the network ({len(faults)} faults):\n  ' + '\n  '.join(faults))
+        count = len(missing) + len(unknown) + len(misshapen)
+        raise CheckpointError(f'{what} do not fit the network ({count} faults):\n  ' + '\n  '.join(faults))
+
+
+def _listed(faults: list[str]) -> list[str]:
+    """Return all of them, but of another network's thousands only the first ones and their number."""
+    return faults if len(faults) <= LISTED else [*faults[:LISTED], f'... and {len(faults) - LISTED} more like these']
