@@ -1,0 +1,137 @@
+"""A drive through a world: where the camera is at any time, and what it sees."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from sidepth_core.camera import Camera
+from sidepth_core.data.synthetic.render import Rendering, render
+from sidepth_core.data.synthetic.street import Street
+from sidepth_core.data.synthetic.world import World
+from sidepth_core.errors import ConfigError
+
+Array = npt.NDArray[np.float64]
+SCENES = {'street': Street}
+STEP_S = 0.05
+
+
+class Mount(NamedTuple):
+    """How the camera sits: height in metres; pitch (down is positive), roll and yaw in radians."""
+
+    height_m: float
+    pitch: float
+    roll: float
+    yaw: float
+
+
+class Pace:
+    """Distance travelled by time: speed changes and stops, drawn as far ahead as anyone asks.
+
+    Args:
+        rng: Source of the changes.
+        low: Least cruising speed, metres a second; 0 makes the drive stop now and then.
+        high: Greatest.
+    """
+
+    def __init__(self, rng: np.random.Generator, low: float, high: float) -> None:
+        self._rng, self._low, self._high = rng, low, high
+        self._knots = [(0.0, 0.0, self._cruise())]
+
+    def _cruise(self) -> float:
+        return float(self._rng.uniform(max(self._low, 0.35 * self._high), self._high))
+
+    def __call__(self, time_s: float) -> float:
+        """Return the distance travelled at a time, metres."""
+        while time_s >= self._knots[-1][0]:
+            self._extend()
+        index = next(i for i in range(len(self._knots) - 1, -1, -1) if self._knots[i][0] <= time_s)
+        (t0, s0, v0), (t1, _, v1) = self._knots[index], self._knots[index + 1]
+        part = time_s - t0
+        return s0 + v0 * part + (v1 - v0) / (t1 - t0) * part * part / 2
+
+    def _extend(self) -> None:
+        t, s, v = self._knots[-1]
+        hold = float(self._rng.uniform(2, 8)) if v else float(self._rng.uniform(0.5, 2.5))
+        t, s = t + hold, s + v * hold
+        self._knots.append((t, s, v))
+        stop = self._low == 0 and v > 0 and self._rng.random() < 0.15
+        target = 0.0 if stop else self._cruise()
+        change = max(abs(target - v) / (0.22 * self._high), 0.2)
+        self._knots.append((t + change, s + (v + target) / 2 * change, target))
+
+
+class Drive:
+    """A seeded drive: any frame, seen through any camera, in any order.
+
+    Args:
+        scene: A key of SCENES.
+        seed: Everything follows from it.
+        fps: Frames a second.
+        moving_objects: Whether traffic and people move.
+        device: Where to render.
+    """
+
+    def __init__(self, scene: str, seed: int, *, fps: float = 10.0, moving_objects: bool = False, device: str = 'cpu') -> None:
+        if scene not in SCENES:
+            raise ConfigError(f'no scene {scene!r}: choose one of {", ".join(SCENES)}')
+        self.fps = fps
+        self.seed = seed
+        self._device = torch.device(device)
+        kind = SCENES[scene]
+        code = [seed, *scene.encode()]
+        self._scene = kind(np.random.default_rng([*code, 1]))
+        self._world = World(self._scene, seed, self._device)
+        self._pace = Pace(np.random.default_rng([*code, 2]), *kind.speed_mps)
+        rng = np.random.default_rng([*code, 4])
+        self.mount = Mount(
+            float(rng.uniform(*kind.camera_height_m)),
+            float(rng.normal(0.02, 0.04)),
+            float(rng.normal(0, 0.015)),
+            float(rng.normal(0, 0.02)),
+        )
+        self._sway = rng.uniform(0, 2 * math.pi, 8)
+        if moving_objects:
+            self._world.add_movers(self._pace)
+
+    def pose(self, time_s: float) -> Array:
+        """Return T_world_camera (4, 4) of the optical frame at a time; world: z up, ground at 0, metres."""
+        s = self._pace(time_s)
+        a = self._sway
+        d = self._scene.ego_d + 0.15 * math.sin(s / 17 + a[0]) + 0.08 * math.sin(s / 5.3 + a[1])
+        steer = 0.15 / 17 * math.cos(s / 17 + a[0]) + 0.08 / 5.3 * math.cos(s / 5.3 + a[1])
+        place = self._scene.path.at(s, d)
+        yaw = place.heading + steer + self.mount.yaw + 0.004 * math.sin(s / 2.9 + a[2])
+        pitch = self.mount.pitch + 0.006 * math.sin(s / 2.1 + a[3]) + 0.003 * math.sin(s / 0.7 + a[4])
+        roll = self.mount.roll + 0.006 * math.sin(s / 3.7 + a[5])
+        height = self.mount.height_m * (1 + 0.006 * math.sin(s / 1.9 + a[6]))
+        pose = np.eye(4)
+        pose[:3, :3] = _optical(yaw, pitch, roll)
+        pose[:3, 3] = place.x, place.y, height
+        return pose
+
+    def speed_mps(self, time_s: float) -> float:
+        """Return the speed of the camera at a time, metres a second."""
+        early = max(time_s - 1e-3, 0.0)
+        moved = self.pose(time_s + 1e-3)[:3, 3] - self.pose(early)[:3, 3]
+        return float(np.linalg.norm(moved) / (time_s + 1e-3 - early))
+
+    def render(self, index: int, camera: Camera, *, antialias: bool = True) -> Rendering:
+        """Render frame `index` through a camera, without the effects of a sensor."""
+        time_s = index / self.fps
+        moment = self._world.moment(self._pace(time_s), time_s)
+        return render(moment, self.pose(time_s), camera, self._device, antialias=antialias)
+
+
+def _optical(yaw: float, pitch: float, roll: float) -> Array:
+    """Return the rotation of the optical frame in the world: yaw to the left, pitch down, roll clockwise."""
+    cy, sy, cp, sp = math.cos(yaw), math.sin(yaw), math.cos(pitch), math.sin(pitch)
+    forward = np.array([cy * cp, sy * cp, -sp])
+    right = np.array([sy, -cy, 0.0])
+    down = np.cross(forward, right)
+    cr, sr = math.cos(roll), math.sin(roll)
+    return np.stack([cr * right + sr * down, cr * down - sr * right, forward], axis=1)

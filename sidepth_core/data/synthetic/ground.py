@@ -1,0 +1,193 @@
+"""The ground z = 0: bands of material along the line, lane markings, crossings and side roads, sun shade."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from sidepth_core.data.synthetic.path import Path, Segment
+from sidepth_core.data.synthetic.rays import Rays
+from sidepth_core.data.synthetic.shapes import Kind
+from sidepth_core.data.synthetic.textures import MaterialTable, Surface, albedo, band, pulses
+from sidepth_core.data.synthetic.trace import Solids, inside, pairs_of
+
+Array = npt.NDArray[np.float64]
+MAX_STEP_M = 50.0
+
+
+class Line(NamedTuple):
+    """A painted line: its middle d, width, dash length and spacing (spacing 0: unbroken), metres, and its whiteness."""
+
+    d: float
+    width: float
+    dash: float = 0.0
+    spacing: float = 0.0
+    colour: tuple[float, float, float] = (0.9, 0.9, 0.87)
+
+
+class Patch(NamedTuple):
+    """A part of the ground that is covered otherwise: first_s..last_s, low_d..high_d, metres.
+
+    `stripe` is the period of the stripes along d (a zebra crossing), 0 for a full cover.
+    """
+
+    first_s: float
+    last_s: float
+    low_d: float
+    high_d: float
+    colour: tuple[float, float, float]
+    stripe: float = 0.0
+
+
+class Ground(NamedTuple):
+    """How the ground looks along the line.
+
+    Attributes:
+        edges: Where the material changes, d in metres, ascending.
+        materials: Their rows in the material table, one more than edges, from the right (least d) to the left.
+        lines: Painted lines.
+        wear: How much of the paint is worn off, 0..1.
+    """
+
+    edges: tuple[float, ...]
+    materials: tuple[int, ...]
+    lines: tuple[Line, ...] = ()
+    wear: float = 0.3
+
+
+class Place(NamedTuple):
+    """P points of the ground by the line: s and d (P,), their change from pixel to pixel (P,), metres."""
+
+    s: Tensor
+    d: Tensor
+    step_s: Tensor
+    step_d: Tensor
+
+
+def ground_depth(rays_x: Tensor, rays_y: Tensor, T_world_camera: Array) -> Tensor:
+    """Return the depth (P,) of the ground along rays (x, y, 1); inf above the horizon."""
+    down_x, down_y, down_z = -T_world_camera[2, :3]
+    falling = rays_x * float(down_x) + rays_y * float(down_y) + float(down_z)
+    return torch.where(falling > 1e-5, float(T_world_camera[2, 3]) / falling, torch.inf)
+
+
+def locate(
+    segments: list[Segment], x: Tensor, y: Tensor, depth_m: Tensor, T_world_camera: Array, rays: Rays
+) -> Place:
+    """Return where the ground points at depth_m along rays (x, y, 1) lie along the line."""
+    forward, left, up = (T_world_camera[row, :3] for row in (0, 1, 2))
+    rise = x * float(up[0]) + y * float(up[1]) + float(up[2])
+    east, slide_east = _ground_axis(forward, up, x, y, rise, depth_m, rays)
+    north, slide_north = _ground_axis(left, up, x, y, rise, depth_m, rays)
+    table = torch.tensor(
+        [
+            (seg.s, seg.x - T_world_camera[0, 3], seg.y - T_world_camera[1, 3], np.cos(seg.heading), np.sin(seg.heading), seg.curvature)
+            for seg in segments
+        ],
+        dtype=torch.float64,
+    ).to(device=x.device, dtype=torch.float32)
+    index = torch.zeros_like(x, dtype=torch.int64)
+    for _, x0, y0, cos, sin, _ in table[1:].tolist():
+        index += (east - x0) * cos + (north - y0) * sin > 0
+    s0, x0, y0, cos, sin, bend = table.T.contiguous()[:, index].unbind()
+    ahead = (east - x0) * cos + (north - y0) * sin
+    beside = (north - y0) * cos - (east - x0) * sin
+    inner = (1 - bend * beside).clamp_(1e-3)
+    ratio = torch.hypot(bend * ahead, inner)
+    s = s0 + torch.atan2(bend * ahead, inner) / bend
+    d = (2 * beside - bend * (ahead.square() + beside.square())) / (1 + ratio)
+    turn_cos, turn_sin = inner / ratio, bend * ahead / ratio
+    along_cos, along_sin = cos * turn_cos - sin * turn_sin, sin * turn_cos + cos * turn_sin
+    step_s = torch.hypot(*(east * along_cos + north * along_sin for east, north in zip(slide_east, slide_north, strict=True)))
+    step_d = torch.hypot(*(north * along_cos - east * along_sin for east, north in zip(slide_east, slide_north, strict=True)))
+    return Place(s, d, step_s.clamp_(1e-4, MAX_STEP_M), step_d.clamp_(1e-4, MAX_STEP_M))
+
+
+def _ground_axis(
+    axis: Array, up: Array, x: Tensor, y: Tensor, rise: Tensor, depth_m: Tensor, rays: Rays
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Return one world coordinate of the points (camera at 0) and its change to the next column and the next row."""
+    along = x * float(axis[0]) + y * float(axis[1]) + float(axis[2])
+    tilt = along / rise
+    slides = tuple(
+        (float(axis[index]) - tilt * float(up[index])) * depth_m * rays.step[index] for index in (0, 1)
+    )
+    return along * depth_m, (slides[0], slides[1])
+
+
+def ground_colour(ground: Ground, patches: list[Patch], table: MaterialTable, place: Place) -> Tensor:
+    """Return the linear colour (3, P) of the ground in full light."""
+    edges = torch.tensor(ground.edges, dtype=torch.float32, device=place.d.device)
+    rows = torch.tensor(ground.materials, device=place.d.device)
+    which = torch.searchsorted(edges, place.d)
+    material = rows[which]
+    period = table.numbers[:2, material]
+    surface = Surface(
+        material, place.s, place.d, place.step_s, place.step_d, period[0], period[1], which.to(place.d.dtype)
+    )
+    look = albedo(table, surface)
+    colour = look.colour
+    if len(edges):
+        colour = _blend_bands(table, edges, rows, which, place, colour)
+    for patch in patches:
+        cover = band(place.s, patch.first_s, patch.last_s, place.step_s)
+        cover *= band(place.d, patch.low_d, patch.high_d, place.step_d)
+        if patch.stripe:
+            half = torch.full_like(place.d, 0.5)
+            cover *= pulses(place.d / patch.stripe, half, place.step_d * (1.3 / patch.stripe)) * (1 - ground.wear / 2)
+        colour = torch.lerp(colour, _linear(patch.colour, colour), cover)
+    for line in ground.lines:
+        cover = band(place.d, line.d - line.width / 2, line.d + line.width / 2, place.step_d * 1.2)
+        if line.spacing:
+            fill = torch.full_like(place.s, line.dash / line.spacing)
+            cover *= pulses(place.s / line.spacing, fill, place.step_s * (1.2 / line.spacing))
+        colour = torch.lerp(colour, _linear(line.colour, colour), cover * (1 - ground.wear))
+    return colour * look.grain
+
+
+def _blend_bands(
+    table: MaterialTable, edges: Tensor, rows: Tensor, which: Tensor, place: Place, colour: Tensor
+) -> Tensor:
+    """Mix each pixel's band with the plain colour of the band whose edge runs through the pixel."""
+    last = len(edges) - 1
+    for other, edge in ((which - 1, which - 1), (which + 1, which)):
+        distance = (place.d - edges[edge.clamp(0, last)]).abs() / place.step_d
+        share = (0.5 - distance).clamp_(0) * ((edge >= 0) & (edge <= last))
+        colour = torch.lerp(colour, table.colour[:, rows[other.clamp(0, last + 1)]], share)
+    return colour
+
+
+def _linear(colour: tuple[float, float, float], like: Tensor) -> Tensor:
+    return torch.tensor(colour, dtype=like.dtype, device=like.device).square()[:, None]
+
+
+def ground_shade(solids: Solids, rays: Rays, depth_m: Tensor, softness: float) -> Tensor:
+    """Return how much of the sun the solids take from each pixel's ground, (P,) in 0..1; depth_m is inf off the ground.
+
+    The edge of a shade is as soft as the way that the light goes through the solid is short.
+    """
+    shade = torch.zeros_like(depth_m)
+    if not len(solids.box):
+        return shade
+    width = rays.width
+    pairs = pairs_of(solids.box, np.arange(len(solids.box)), width, depth_m.device)
+    keep = torch.nonzero(torch.isfinite(depth_m)[pairs.pixel]).squeeze(1)
+    solid, pixel = pairs.solid[keep], pairs.pixel[keep]
+    kinds = solids.kind[solid]
+    for kind in Kind:
+        chosen = torch.nonzero(kinds == int(kind)).squeeze(1)
+        if not len(chosen):
+            continue
+        row, spot = solid[chosen], pixel[chosen]
+        matrix = solids.to_unit[:, row].reshape(3, 3, -1)
+        z = depth_m[spot]
+        start = solids.origin[:, row] + (matrix[:, 0] * rays.x[spot] + matrix[:, 1] * rays.y[spot] + matrix[:, 2]) * z
+        direction = (solids.sun / solids.half)[:, row] + 1e-9
+        enter, leave = inside(kind, solids.cuts, row, start, direction)
+        blur = softness + 2.0 * z * max(rays.step)
+        shade.scatter_reduce_(0, spot, ((leave - enter.clamp(0)) / blur).clamp_(0, 1), 'amax')
+    return shade

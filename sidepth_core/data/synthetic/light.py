@@ -1,0 +1,62 @@
+"""The weather of a world: sun, shade, sky and haze, drawn from its seed."""
+
+from __future__ import annotations
+
+import colorsys
+import math
+
+import numpy as np
+
+from sidepth_core.data.synthetic.render import Light
+from sidepth_core.data.synthetic.sky import Sky
+
+Colour = tuple[float, float, float]
+
+
+def outdoors(rng: np.random.Generator) -> tuple[Light, Sky]:
+    """Return the light and the sky of a day: clear, cloudy or overcast, at any hour between morning and evening."""
+    cover = float(np.clip(rng.beta(0.8, 0.9), 0.02, 0.98))
+    elevation = math.radians(rng.uniform(18, 65))
+    azimuth = rng.uniform(0, 2 * math.pi)
+    strength = max(0.0, 1 - max(0.0, cover - 0.45) / 0.45)
+    if strength == 0.0:
+        elevation = math.radians(80)
+    low_sun = (1 - math.sin(elevation)) * 0.5
+    sun = (math.cos(elevation) * math.cos(azimuth), math.cos(elevation) * math.sin(azimuth), math.sin(elevation))
+    warm = (1.0, 0.95 - 0.22 * low_sun, 0.86 - 0.45 * low_sun)
+    direct = 1.6 * strength + 0.22 * (strength == 0.0)
+    cool = (0.42, 0.5, 0.62) if cover < 0.6 else (0.58, 0.6, 0.63)
+    level = rng.uniform(0.8, 1.15) * (1.0 if strength else 1.35)
+    light = Light(
+        sun,
+        _scaled(warm, direct),
+        _scaled(cool, level),
+        softness=0.06 if strength else 1.2,
+        haze=float(np.exp(rng.uniform(np.log(4e-4), np.log(5e-3)))),
+        exposure=float(rng.uniform(1.1, 1.6)) / (0.55 + 0.45 * max(strength, 0.3)),
+    )
+    horizon = _mix(_hsv(rng, (0.53, 0.62), (0.05, 0.25), 0.85), (0.72, 0.74, 0.76), cover)
+    sky = Sky(
+        zenith=_mix(_hsv(rng, (0.56, 0.62), (0.5, 0.75), 0.6), (0.6, 0.62, 0.66), max(0.0, cover - 0.5) * 1.6),
+        horizon=horizon,
+        cloud=_scaled((1.0, 1.0, 1.02), rng.uniform(0.75, 1.05) if cover < 0.7 else rng.uniform(0.55, 0.85)),
+        cover=cover,
+        hill=_mix(horizon, _hsv(rng, (0.25, 0.6), (0.15, 0.45), 0.2), rng.uniform(0.35, 0.8)),
+        hill_height=float(rng.uniform(-0.01, 0.06)),
+        halo=0.7 * strength,
+    )
+    return light, sky
+
+
+def _hsv(rng: np.random.Generator, hue: tuple[float, float], saturation: tuple[float, float], value: float) -> Colour:
+    return colorsys.hsv_to_rgb(float(rng.uniform(*hue)), float(rng.uniform(*saturation)), value)
+
+
+def _scaled(colour: Colour, factor: float) -> Colour:
+    return (colour[0] * factor, colour[1] * factor, colour[2] * factor)
+
+
+def _mix(first: Colour, second: Colour, share: float) -> Colour:
+    share = min(max(share, 0.0), 1.0)
+    red, green, blue = (a + (b - a) * share for a, b in zip(first, second, strict=True))
+    return (red, green, blue)

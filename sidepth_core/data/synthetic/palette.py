@@ -1,0 +1,132 @@
+"""The materials of one world: families of surfaces, drawn anew for every seed."""
+
+from __future__ import annotations
+
+import colorsys
+
+import numpy as np
+
+from sidepth_core.data.synthetic.textures import Material
+
+Colour = tuple[float, float, float]
+
+
+class Palette:
+    """The materials that a world builds with; each attribute holds rows of `materials`."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.materials: list[Material] = []
+        self._rng = rng
+        self.asphalt = self.add(Material(self.grey(0.24, 0.46, 0.03), grain=self.near(0.1), streak=self.near(0.09), stain=0.08))
+        self.concrete = self.add(Material(self.grey(0.5, 0.72, 0.06), grain=0.06, streak=0.06, stain=0.1))
+        self.paving = self.add(_rows(self.grey(0.45, 0.68, 0.1), 0.82, (self.near(0.5), self.near(0.4)), 0.06, self._rng.choice([0, 0.5])))
+        self.grass = self.add(Material(self.hsv((0.19, 0.32), (0.25, 0.6), (0.3, 0.5)), grain=0.22, streak=0.05, stain=0.16))
+        self.dirt = self.add(Material(self.hsv((0.06, 0.11), (0.2, 0.45), (0.35, 0.55)), grain=0.16, streak=0.1, stain=0.18))
+        self.kerb = self.add(_rows(self.grey(0.55, 0.75, 0.04), 0.8, (1.0, 5.0), 0.02, 0.0))
+        self.metal = self.add(Material(self.grey(0.5, 0.7, 0.04), grain=0.04, streak=0.1, stain=0.05))
+        self.dark = self.add(Material((0.12, 0.12, 0.13), grain=0.05, streak=0.03, stain=0.03))
+        self.glass = self.add(Material((0.16, 0.2, 0.24), grain=0.03, streak=0.1, stain=0.15))
+        self.car_glass = self.add(Material((0.1, 0.12, 0.14), grain=0.02, streak=0.12, stain=0.1))
+        self.tyre = self.add(Material((0.1, 0.1, 0.1), accent=(0.55, 0.55, 0.57), frame=(0.1, 0.1, 0.1), period=(9.0, 9.0), fill=(0.55, 0.55), grain=0.03))
+        self.head = self.add(_lights(self.paint(), (0.92, 0.93, 0.95)))
+        self.tail = self.add(_lights(self.paint(), (0.7, 0.08, 0.06)))
+        self.skin = self.add(Material(self.hsv((0.03, 0.08), (0.25, 0.6), (0.35, 0.85)), grain=0.03))
+        self.lamp = self.add(Material((1.0, 0.98, 0.9), grain=0.0, streak=0.0, stain=0.0, glow=1.6))
+        self.bark = self.add(Material(self.hsv((0.04, 0.1), (0.15, 0.4), (0.25, 0.42)), grain=0.2, streak=0.1))
+        self.wood = self.add(_rows(self.hsv((0.05, 0.1), (0.2, 0.5), (0.4, 0.65)), 0.7, (0.14, 6.0), 0.12, 0.0))
+        self.foliage = tuple(
+            self.add(Material(self.hsv((0.17, 0.36), (0.3, 0.65), (0.22, 0.46)), grain=0.3, streak=0.0, stain=0.25, finest=0.04))
+            for _ in range(4)
+        )
+        self.paints = tuple(self.add(Material(self.paint(), grain=0.015, streak=0.03, stain=0.06)) for _ in range(8))
+        self.facades = tuple(self.add(self.facade()) for _ in range(10))
+        self.walls = tuple(self.add(self.wall()) for _ in range(5))
+        self.roofs = tuple(
+            self.add(_rows(self.hsv((0.0, 0.08), (0.1, 0.6), (0.3, 0.55)), 0.75, (0.35, 0.35), 0.1, 0.5)) for _ in range(3)
+        )
+        self.doors = tuple(self.add(self.door()) for _ in range(4))
+        self.signs = tuple(self.add(self.sign()) for _ in range(6))
+        self.shops = tuple(self.add(self.shop()) for _ in range(4))
+        self.shutters = self.add(_rows(self.hsv((0, 1), (0.1, 0.5), (0.3, 0.7)), 0.8, (8.0, 0.12), 0.03, 0.0))
+
+    def add(self, material: Material) -> int:
+        """Add a material and return its row."""
+        self.materials.append(material)
+        return len(self.materials) - 1
+
+    def near(self, value: float, spread: float = 0.3) -> float:
+        """Return a number within +-spread (relative) of value."""
+        return value * float(self._rng.uniform(1 - spread, 1 + spread))
+
+    def grey(self, low: float, high: float, tint: float) -> Colour:
+        """Return a grey between low and high, each channel off it by up to tint."""
+        red, green, blue = self._rng.uniform(low, high) + self._rng.uniform(-tint, tint, 3)
+        return (float(red), float(green), float(blue))
+
+    def hsv(self, hue: tuple[float, float], saturation: tuple[float, float], value: tuple[float, float]) -> Colour:
+        """Return a colour from ranges of hue, saturation and value."""
+        return colorsys.hsv_to_rgb(*(float(self._rng.uniform(*part)) for part in (hue, saturation, value)))
+
+    def paint(self) -> Colour:
+        """Return a car colour: mostly white, grey and black, as on real streets."""
+        if self._rng.random() < 0.65:
+            return self.grey(*((0.8, 0.95), (0.4, 0.65), (0.1, 0.25))[self._rng.integers(3)], 0.02)
+        return self.hsv((0, 1), (0.4, 0.9), (0.25, 0.75))
+
+    def facade(self) -> Material:
+        """Return a wall with rows of framed windows."""
+        wall = self.hsv((0.0, 0.15), (0.03, 0.4), (0.4, 0.88)) if self._rng.random() < 0.75 else self.grey(0.35, 0.8, 0.05)
+        border = float(self._rng.uniform(0.015, 0.06))
+        light_frame = self._rng.random() < 0.6
+        return Material(
+            wall,
+            accent=self.hsv((0.5, 0.65), (0.05, 0.35), (0.12, 0.45)),
+            frame=self.grey(0.75, 0.95, 0.03) if light_frame else self.grey(0.15, 0.45, 0.05),
+            period=(float(self._rng.uniform(1.8, 4.2)), float(self._rng.uniform(2.7, 3.8))),
+            fill=(float(self._rng.uniform(0.32, 0.72)), float(self._rng.uniform(0.42, 0.66))),
+            border=(border, border),
+            jitter=float(self._rng.uniform(0.2, 0.7)),
+            grain=self.near(0.06),
+            streak=self.near(0.05),
+            stain=self.near(0.08),
+        )
+
+    def shop(self) -> Material:
+        """Return a shop window: large panes between narrow posts."""
+        return self.facade()._replace(
+            period=(self.near(2.2), 2.9), fill=(0.86, 0.8), border=(0.02, 0.03), accent=self.hsv((0, 1), (0.1, 0.5), (0.15, 0.5))
+        )
+
+    def wall(self) -> Material:
+        """Return a plain or brick wall."""
+        if self._rng.random() < 0.5:
+            brick = self.hsv((0.0, 0.09), (0.25, 0.6), (0.35, 0.65))
+            return _rows(brick, 0.75, (self.near(0.25), self.near(0.085)), 0.14, 0.5)
+        return Material(self.grey(0.45, 0.85, 0.06), grain=0.08, streak=0.08, stain=0.14)
+
+    def door(self) -> Material:
+        """Return a door with panels."""
+        colour = self.hsv((0, 1), (0.1, 0.6), (0.2, 0.75))
+        darker: Colour = (colour[0] * 0.8, colour[1] * 0.8, colour[2] * 0.8)
+        count = float(self._rng.choice([0.45, 0.7, 1.1]))
+        return Material(colour, accent=darker, frame=(0.2, 0.2, 0.2), period=(0.5, count), fill=(0.75, 0.78), border=(0.03, 0.02), grain=0.04)
+
+    def sign(self) -> Material:
+        """Return a board with a bright field and rows of letters, seen as short bars."""
+        ground = self.hsv((0, 1), (0.5, 0.95), (0.3, 0.85)) if self._rng.random() < 0.7 else self.grey(0.85, 0.98, 0.02)
+        ink = (0.95, 0.95, 0.93) if sum(ground) < 1.6 else (0.1, 0.1, 0.15)
+        size = self.near(0.22)
+        return Material(ground, accent=ink, frame=ink, period=(size * 0.8, size * 1.7), fill=(0.6, 0.5), jitter=0.25, grain=0.02, streak=0.02, stain=0.03)
+
+
+def _rows(colour: Colour, joint: float, period: tuple[float, float], jitter: float, bond: float) -> Material:
+    """Return rows of stones or planks with joints of `joint` times their brightness."""
+    seam: Colour = (colour[0] * joint, colour[1] * joint, colour[2] * joint)
+    thin = 0.012
+    fill = (1 - thin / period[0], 1 - thin / period[1])
+    return Material(seam, accent=colour, frame=colour, period=period, fill=fill, jitter=jitter, bond=float(bond), grain=0.07, streak=0.04)
+
+
+def _lights(paint: Colour, light: Colour) -> Material:
+    """Return the end of a car: a lamp on either side of the plate."""
+    return Material(paint, accent=light, frame=light, period=(0.9, 9.0), fill=(0.32, 0.3), grain=0.02, streak=0.02, stain=0.03)

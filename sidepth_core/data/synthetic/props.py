@@ -1,0 +1,160 @@
+"""Things that stand along a drive, each built of a few solids in the builder's frame (x along the line, y left, z up)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from sidepth_core.data.synthetic.palette import Palette
+from sidepth_core.data.synthetic.shapes import Builder, Kind
+
+Random = np.random.Generator
+
+
+def car(build: Builder, palette: Palette, rng: Random, x: float, y: float, yaw: float = 0.0) -> None:
+    """Add a car, a van or a small lorry that points along yaw."""
+    style = rng.choice(['car', 'car', 'car', 'van', 'lorry'])
+    paint = int(rng.choice(palette.paints))
+    length, width, height = {'car': (4.3, 1.78, 1.48), 'van': (4.9, 1.9, 1.95), 'lorry': (7.5, 2.4, 3.1)}[str(style)]
+    length, height = length * rng.uniform(0.9, 1.1), height * rng.uniform(0.94, 1.06)
+    radius = 0.32 if style != 'lorry' else 0.45
+    belt = {'car': 0.6, 'van': 0.52, 'lorry': 0.4}[str(style)] * height
+    cos, sin = math.cos(yaw), math.sin(yaw)
+
+    def put(kind: Kind, along: float, aside: float, z: float, size: tuple[float, float, float], rows: int | tuple[int, ...], **more: object) -> None:
+        centre = (x + cos * along - sin * aside, y + sin * along + cos * aside, z)
+        build.add(kind, centre, size, rows, yaw=yaw, **more)  # type: ignore[arg-type]
+
+    ends = (palette.tail, palette.head)
+    put(Kind.BOX, 0, 0, (belt + 0.22) / 2, (length, width, belt - 0.22), (*ends, *(paint,) * 6))
+    put(Kind.BOX, 0, 0, 0.27, (length * 0.96, width * 0.94, 0.2), palette.dark)
+    for along in (-0.31, 0.31):
+        put(Kind.CYLINDER, along * length, 0, radius, (2 * radius, 2 * radius, width * 1.02), palette.tyre, lie=True, shadow=False)
+    glass, top = palette.car_glass, paint
+    if style == 'lorry':
+        put(Kind.BOX, -0.12 * length, 0, (belt + height) / 2 + 0.1, (length * 0.74, width * 1.03, height - belt), int(rng.choice(palette.walls)))
+        put(Kind.CUT_BOX, 0.38 * length, 0, belt + 0.5, (length * 0.22, width * 0.96, 1.0), (paint, glass, paint, paint, paint, paint, glass, glass), cuts=((1.0, 0.0, 0.35, 1.05),))
+        return
+    front = 0.62 if style == 'car' else 0.3
+    rear = rng.uniform(0.2, 0.6) if style == 'car' else 0.08
+    share = 0.62 if style == 'car' else 0.8
+    cabin = height - belt
+    planes = ((1.0, 0.0, front / 2, 1 - front / 2), (-1.0, 0.0, rear / 2, 1 - rear / 2))
+    put(Kind.CUT_BOX, -0.07 * length if style == 'car' else -0.08 * length, 0, belt + cabin / 2 - 0.01, (length * share, width * 0.88, cabin), (glass, glass, glass, glass, top, top, glass, glass), cuts=planes)
+
+
+def tree(build: Builder, palette: Palette, rng: Random, x: float, y: float, scale: float = 1.0) -> None:
+    """Add a leafy tree or a fir."""
+    leaves = int(rng.choice(palette.foliage))
+    height = scale * rng.uniform(4.5, 9.0)
+    trunk = scale * rng.uniform(0.18, 0.4)
+    build.add(Kind.CYLINDER, (x, y, height * 0.3), (trunk, trunk, height * 0.6), palette.bark)
+    if rng.random() < 0.2:
+        for level, width in ((0.35, 0.42), (0.55, 0.32), (0.78, 0.2)):
+            build.add(Kind.ELLIPSOID, (x, y, height * level), (height * width, height * width, height * 0.42), leaves)
+        return
+    crown = height * rng.uniform(0.4, 0.6)
+    for _ in range(int(rng.integers(3, 6))):
+        dx, dy = rng.normal(0, crown * 0.2, 2)
+        size = crown * rng.uniform(0.55, 0.85)
+        build.add(Kind.ELLIPSOID, (x + dx, y + dy, height * rng.uniform(0.58, 0.85)), (size, size, size * rng.uniform(0.7, 1.0)), leaves)
+
+
+def bush(build: Builder, palette: Palette, rng: Random, x: float, y: float) -> None:
+    """Add a bush."""
+    size = rng.uniform(0.6, 1.8)
+    leaves = int(rng.choice(palette.foliage))
+    build.add(Kind.ELLIPSOID, (x, y, size * 0.3), (size, size, size), leaves)
+    build.add(Kind.ELLIPSOID, (x + size * 0.4, y + size * 0.15, size * 0.25), (size * 0.8, size * 0.7, size * 0.7), leaves)
+
+
+def pole(build: Builder, palette: Palette, x: float, y: float, height: float, width: float = 0.12) -> None:
+    """Add a round post."""
+    build.add(Kind.CYLINDER, (x, y, height / 2), (width, width, height), palette.metal)
+
+
+def street_lamp(build: Builder, palette: Palette, rng: Random, x: float, y: float, side: float) -> None:
+    """Add a lamp whose arm reaches over the road; side is +1 left of it, -1 right."""
+    height = rng.uniform(5, 9)
+    pole(build, palette, x, y, height, 0.16)
+    build.box((x, y - side * 0.8, height), (0.1, 1.8, 0.1), palette.metal, shadow=False)
+    build.box((x, y - side * 1.6, height - 0.08), (0.3, 0.7, 0.14), palette.lamp, shadow=False)
+
+
+def traffic_sign(build: Builder, palette: Palette, rng: Random, x: float, y: float) -> None:
+    """Add a sign on a post, facing the traffic."""
+    height = rng.uniform(2.0, 2.8)
+    pole(build, palette, x, y, height, 0.08)
+    face = int(rng.choice(palette.signs))
+    if rng.random() < 0.5:
+        build.box((x - 0.06, y, height), (0.03, rng.uniform(0.5, 1.0), rng.uniform(0.5, 0.9)), face)
+    else:
+        build.add(Kind.BOX, (x - 0.06, y, height), (0.03, 0.65, 0.65), face)
+
+
+def building(build: Builder, palette: Palette, rng: Random, x: float, y: float, width: float, depth: float, side: float) -> None:
+    """Add a house of the given width along the line whose front stands at y; side is +1 left of the road, -1 right."""
+    wall = int(rng.choice(palette.facades))
+    floors = int(rng.integers(1, 7))
+    storey = palette.materials[wall].period[1]
+    height = floors * storey + rng.uniform(0.2, 0.9)
+    middle = y + side * depth / 2
+    roof = int(rng.choice(palette.roofs))
+    build.box((x, middle, height / 2), (width, depth, height), (wall, wall, wall, wall, roof, roof, roof, roof))
+    if floors <= 3 and rng.random() < 0.65:
+        rise = depth * rng.uniform(0.25, 0.5)
+        slope = ((0.0, 0.5, 0.5, 0.5), (0.0, -0.5, 0.5, 0.5))
+        gable = palette.walls[0]
+        build.add(Kind.CUT_BOX, (x, middle, height), (width * 1.02, depth * 1.06, 2 * rise), (gable, gable, roof, roof, roof, roof, roof, roof), cuts=slope)
+    else:
+        build.box((x, middle, height), (width + 0.3, depth + 0.3, 0.35), palette.concrete)
+    front = y - side * 0.04
+    if rng.random() < 0.45:
+        shop = int(rng.choice(palette.shops))
+        build.box((x, front, 1.45), (width * 0.92, 0.12, 2.9), shop, shadow=False)
+        if rng.random() < 0.6:
+            build.box((x, front - side * 0.1, 3.1), (width * 0.8, 0.25, 0.55), int(rng.choice(palette.signs)), shadow=False)
+        if rng.random() < 0.3:
+            build.box((x, front - side * 0.6, 2.75), (width * 0.7, 1.2, 0.1), int(rng.choice(palette.paints)))
+    else:
+        build.box((x + rng.uniform(-0.3, 0.3) * width, front, 1.1), (1.1, 0.12, 2.2), int(rng.choice(palette.doors)), shadow=False)
+    if floors >= 2 and rng.random() < 0.4:
+        for floor in range(1, floors):
+            build.box((x + width * 0.2, y - side * 0.5, floor * storey + 0.1), (2.4, 1.0, 0.15), palette.concrete)
+            build.box((x + width * 0.2, y - side * 0.98, floor * storey + 0.6), (2.4, 0.05, 0.9), palette.metal, shadow=False)
+
+
+def fence(build: Builder, palette: Palette, rng: Random, x: float, y: float, length: float) -> None:
+    """Add a fence, a hedge or a low wall along the line."""
+    style = rng.integers(3)
+    if style == 0:
+        build.box((x, y, 0.7), (length, 0.06, 1.4), palette.wood)
+    elif style == 1:
+        build.box((x, y, 0.6), (length, 0.7, 1.2), int(rng.choice(palette.foliage)))
+    else:
+        build.box((x, y, 0.45), (length, 0.25, 0.9), int(rng.choice(palette.walls)))
+
+
+def bin_or_box(build: Builder, palette: Palette, rng: Random, x: float, y: float) -> None:
+    """Add one of the small things on a pavement: a bin, a cabinet, a crate, a bollard."""
+    style = rng.integers(4)
+    paint = int(rng.choice(palette.paints))
+    if style == 0:
+        build.add(Kind.CYLINDER, (x, y, 0.5), (0.5, 0.5, 1.0), paint)
+    elif style == 1:
+        build.box((x, y, 0.6), (0.8, 0.4, 1.2), palette.metal)
+    elif style == 2:
+        build.box((x, y, 0.25), (0.5, 0.6, 0.5), palette.wood, yaw=rng.uniform(0, 1.5))
+    else:
+        build.add(Kind.CYLINDER, (x, y, 0.45), (0.14, 0.14, 0.9), palette.dark)
+
+
+def pedestrian(build: Builder, palette: Palette, rng: Random, x: float, y: float) -> None:
+    """Add a standing person: legs, body, head."""
+    height = rng.uniform(1.5, 1.9)
+    shirt, trousers = rng.choice(palette.paints, 2)
+    build.add(Kind.CYLINDER, (x, y + 0.09, height * 0.23), (0.17, 0.17, height * 0.46), int(trousers))
+    build.add(Kind.CYLINDER, (x, y - 0.09, height * 0.23), (0.17, 0.17, height * 0.46), int(trousers))
+    build.add(Kind.ELLIPSOID, (x, y, height * 0.64), (0.32, 0.5, height * 0.44), int(shirt))
+    build.add(Kind.ELLIPSOID, (x, y, height * 0.93), (0.2, 0.18, 0.25), palette.skin)

@@ -1,0 +1,198 @@
+"""One moment of a world through one camera: colours and exact depth."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from sidepth_core.camera import Camera
+from sidepth_core.data.synthetic.ground import Ground, Patch, ground_colour, ground_depth, ground_shade, locate
+from sidepth_core.data.synthetic.hits import facets
+from sidepth_core.data.synthetic.path import Segment
+from sidepth_core.data.synthetic.rays import Rays, camera_rays
+from sidepth_core.data.synthetic.shapes import FACES, Shapes
+from sidepth_core.data.synthetic.sky import Sky, sky_colour
+from sidepth_core.data.synthetic.textures import MaterialTable, albedo
+from sidepth_core.data.synthetic.trace import Pairs, Solids, batches, cast, pairs_of, shadow_view, trace, view
+
+Array = npt.NDArray[np.float64]
+SUB_PIXELS = ((-0.375, -0.125), (0.125, -0.375), (0.375, 0.125), (-0.125, 0.375))
+"""Where a pixel on an edge is sampled besides its centre (a rotated square), in pixels."""
+EDGE_CONTRAST = 0.04
+"""Pixels whose neighbour shows another surface, this much brighter or darker (0..1), are sampled again."""
+
+
+class Light(NamedTuple):
+    """The light of a world; colours are linear.
+
+    Attributes:
+        sun: Unit vector to the sun, world.
+        direct: Colour of the light from the sun.
+        ambient: Colour of the light from everywhere, on a face that looks up; half of it on one that looks down.
+        softness: How long the way through a solid must be for full shade, metres.
+        haze: Share of the light that a metre of air replaces by the sky's horizon colour.
+        exposure: Factor on everything before the picture is toned.
+    """
+
+    sun: tuple[float, float, float]
+    direct: tuple[float, float, float]
+    ambient: tuple[float, float, float]
+    softness: float
+    haze: float
+    exposure: float
+
+
+class Moment(NamedTuple):
+    """Everything that can be seen at one time from around one place.
+
+    Attributes:
+        shapes: The solids.
+        segments: The stretch of the line that the ground follows.
+        ground: Its look.
+        patches: What else covers it.
+        table: Materials of all of them.
+        light: The light.
+        sky: What is beyond.
+    """
+
+    shapes: Shapes
+    segments: list[Segment]
+    ground: Ground
+    patches: list[Patch]
+    table: MaterialTable
+    light: Light
+    sky: Sky
+
+
+class Rendering(NamedTuple):
+    """A picture (3, H, W) in 0..1 as a display shows it, and depth along Z (H, W) in metres, inf in the sky."""
+
+    image: Tensor
+    depth_m: Tensor
+
+
+class _Samples(NamedTuple):
+    """P rays and what they meet; `solid` is -1 for ground and sky."""
+
+    x: Tensor
+    y: Tensor
+    depth_m: Tensor
+    solid: Tensor
+    shade: Tensor
+
+
+def render(moment: Moment, T_world_camera: Array, camera: Camera, device: torch.device, *, antialias: bool = True) -> Rendering:
+    """Render a moment through a camera.
+
+    Args:
+        moment: What there is to see.
+        T_world_camera: (4, 4), optical frame to world.
+        camera: The camera, distorted or not.
+        device: Where to compute.
+        antialias: Sample the pixels on edges five times. Depth is that of the pixel's centre all the same.
+    """
+    rays = camera_rays(camera, device)
+    sun = np.asarray(moment.light.sun)
+    solids = view(moment.shapes, T_world_camera, sun, rays)
+    floor = ground_depth(rays.x, rays.y, T_world_camera)
+    hits = trace(solids, rays, floor)
+    on_ground = torch.where(hits.solid < 0, hits.depth_m, torch.inf)
+    shadows = shadow_view(moment.shapes, T_world_camera, sun, rays)
+    shade = ground_shade(shadows, rays, on_ground, moment.light.softness)
+    samples = _Samples(rays.x, rays.y, hits.depth_m, hits.solid, shade)
+    image, surface = _shade(moment, solids, samples, T_world_camera, rays)
+    if antialias:
+        edges = torch.nonzero(_edges(surface, image, rays)).squeeze(1)
+        image[:, edges] = _supersample(moment, solids, samples, image[:, edges], edges, T_world_camera, rays)
+    image = image * rays.valid
+    depth = torch.where(rays.valid, hits.depth_m, torch.nan)
+    return Rendering(image.reshape(3, rays.height, rays.width), depth.reshape(rays.height, rays.width))
+
+
+def _shade(
+    moment: Moment, solids: Solids, samples: _Samples, T_world_camera: Array, rays: Rays
+) -> tuple[Tensor, Tensor]:
+    """Return the toned colour (3, P) and a number (P,) that differs between surfaces."""
+    light = moment.light
+    colour = torch.empty(3, len(samples.x), device=samples.x.device)
+    surface = torch.full_like(samples.solid, -2)
+    direct, ambient, air = (
+        torch.tensor(part, device=colour.device, dtype=colour.dtype)[:, None]
+        for part in (light.direct, light.ambient, moment.sky.horizon)
+    )
+    on_sky = torch.isinf(samples.depth_m)
+    sky = torch.nonzero(on_sky).squeeze(1)
+    colour[:, sky] = sky_colour(
+        moment.sky, np.asarray(light.sun), samples.x[sky], samples.y[sky], T_world_camera, max(rays.step)
+    )
+    ground = torch.nonzero((samples.solid < 0) & ~on_sky).squeeze(1)
+    place = locate(
+        moment.segments, samples.x[ground], samples.y[ground], samples.depth_m[ground], T_world_camera, rays
+    )
+    sunlit = direct * (light.sun[2] * (1 - samples.shade[ground]))
+    lit = ground_colour(moment.ground, moment.patches, moment.table, place) * (
+        sunlit + ambient * (1 - 0.35 * samples.shade[ground])
+    )
+    colour[:, ground] = _hazed(lit, samples.depth_m[ground], air, light.haze)
+    surface[ground] = -1
+    solid = torch.nonzero(samples.solid >= 0).squeeze(1)
+    row, depth = samples.solid[solid], samples.depth_m[solid]
+    facet = facets(solids, row, samples.x[solid], samples.y[solid], depth, rays.step)
+    look = albedo(moment.table, facet.surface)
+    contact = 1 - 0.4 * torch.exp(facet.above_m * -3)
+    fall = ambient * ((0.75 + 0.25 * facet.up) * contact) + direct * facet.sun.clamp(0)
+    lit = look.colour * look.grain * torch.lerp(fall, torch.full_like(fall, 1.0), look.glow)
+    colour[:, solid] = _hazed(lit, depth, air, light.haze)
+    surface[solid] = row * FACES + facet.face
+    # A shoulder instead of clipping, then the display's square-root tone curve.
+    exposed = colour * light.exposure
+    return torch.sqrt_(1 - torch.exp_(-exposed)), surface
+
+
+def _hazed(colour: Tensor, depth_m: Tensor, air: Tensor, haze: float) -> Tensor:
+    return torch.lerp(air, colour, torch.exp(depth_m * -haze))
+
+
+def _edges(surface: Tensor, image: Tensor, rays: Rays) -> Tensor:
+    surface = surface.reshape(rays.height, rays.width)
+    bright = image.mean(dim=0).reshape(rays.height, rays.width)
+    edge = torch.zeros_like(surface, dtype=torch.bool)
+    for first, second in (
+        ((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
+        ((slice(None, -1), slice(None)), (slice(1, None), slice(None))),
+    ):
+        apart = surface[first] != surface[second]
+        apart &= (bright[first] - bright[second]).abs() > EDGE_CONTRAST
+        edge[first] |= apart
+        edge[second] |= apart
+    return edge.reshape(-1)
+
+
+def _supersample(
+    moment: Moment, solids: Solids, samples: _Samples, centre: Tensor, edges: Tensor, T_world_camera: Array, rays: Rays
+) -> Tensor:
+    """Return the mean colour (3, E) of the edge pixels over their centre (3, E) and SUB_PIXELS."""
+    count, parts = len(edges), len(SUB_PIXELS)
+    if not count:
+        return centre
+    offsets = torch.tensor(SUB_PIXELS, device=edges.device) * torch.tensor(rays.step, device=edges.device)
+    x = (samples.x[edges] + offsets[:, :1]).reshape(-1)
+    y = (samples.y[edges] + offsets[:, 1:]).reshape(-1)
+    depth = ground_depth(x, y, T_world_camera)
+    winner = torch.full_like(depth, -1, dtype=torch.int64)
+    slot = torch.full_like(samples.solid, -1)
+    slot[edges] = torch.arange(count, device=edges.device)
+    for rows in batches(solids, rays):
+        pairs = pairs_of(solids.box, rows, rays.width, edges.device)
+        on_edge = slot[pairs.pixel]
+        keep = torch.nonzero(on_edge >= 0).squeeze(1)
+        solid, on_edge = pairs.solid[keep], on_edge[keep]
+        spread = Pairs(solid.repeat(parts), torch.cat([on_edge + part * count for part in range(parts)]))
+        cast(solids, spread, x, y, depth, winner)
+    sub = _Samples(x, y, depth, winner, samples.shade[edges].repeat(parts))
+    colour, _ = _shade(moment, solids, sub, T_world_camera, rays)
+    return (colour.reshape(3, parts, count).sum(dim=1) + centre) / (parts + 1)

@@ -1,0 +1,81 @@
+"""What a real sensor adds to a picture: exposure, colour cast, vignetting, blur and noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from sidepth_core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """Effects of a sensor; zeros everywhere are a perfect one.
+
+    Attributes:
+        exposure: Spread of brightness from drive to drive, and half as much within one, in stops (factors of two).
+        colour_cast: Spread of the red and blue gains.
+        vignette: Share of the light that is lost in the corners.
+        blur_px: Standard deviation of the defocus, pixels.
+        shutter: Share of the time between frames that the shutter is open: motion blur.
+        noise: Standard deviation of the noise at mid-grey, 0..1.
+    """
+
+    exposure: float = 0.0
+    colour_cast: float = 0.0
+    vignette: float = 0.0
+    blur_px: float = 0.0
+    shutter: float = 0.0
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse negative effects."""
+        bad = [f'{field.name}={getattr(self, field.name)!r}' for field in fields(self) if not getattr(self, field.name) >= 0]
+        if bad:
+            raise ConfigError(f'sensor effects must be 0 (none) or more: {", ".join(bad)}')
+
+
+CAMERA = Sensor(exposure=0.35, colour_cast=0.06, vignette=0.15, blur_px=0.35, shutter=0.15, noise=0.012)
+"""A small camera of the kind that robots and cars carry."""
+
+
+def expose(image: Tensor, sensor: Sensor, seed: int, index: int, time_s: float) -> npt.NDArray[np.uint8]:
+    """Return the picture (3, H, W) in 0..1 as the sensor's RGB bytes (H, W, 3).
+
+    Drive-wide effects follow from seed alone, the exposure wanders with time_s, noise follows from seed and index.
+    """
+    rng = np.random.default_rng([seed, 11])
+    steady, wander, red, blue = rng.normal(size=4)
+    gain = 2 ** (sensor.exposure * (steady + 0.5 * np.sin(0.7 * time_s + 6 * wander)) / 2.2)
+    cast = np.array([1 + sensor.colour_cast * red, 1.0, 1 + sensor.colour_cast * blue])
+    image = image * torch.tensor(gain * cast, dtype=image.dtype, device=image.device)[:, None, None]
+    if sensor.vignette:
+        image = image * _vignette(image, sensor.vignette)
+    if sensor.blur_px:
+        image = _blurred(image, sensor.blur_px)
+    if sensor.noise:
+        noise = np.random.default_rng([seed, 13, index]).standard_normal(image.shape, dtype=np.float32)
+        # Photon noise: brighter pixels carry more of it.
+        image = image + torch.from_numpy(noise).to(image.device) * (sensor.noise * (image + 0.1).clamp(0).sqrt() * 1.3)
+    picture = (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous()
+    return picture.cpu().numpy()
+
+
+def _vignette(image: Tensor, strength: float) -> Tensor:
+    height, width = image.shape[-2:]
+    y = torch.linspace(-1, 1, height, device=image.device)[:, None]
+    x = torch.linspace(-1, 1, width, device=image.device)
+    return 1 - strength * (x * x + y * y) / 2
+
+
+def _blurred(image: Tensor, sigma: float) -> Tensor:
+    reach = max(1, round(3 * sigma))
+    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=image.device) / sigma) ** 2)
+    taps = (taps / taps.sum()).to(image.dtype)
+    padded = torch.nn.functional.pad(image[:, None], (reach, reach, reach, reach), mode='replicate')
+    across = torch.nn.functional.conv2d(padded, taps.view(1, 1, 1, -1))
+    return torch.nn.functional.conv2d(across, taps.view(1, 1, -1, 1))[:, 0]

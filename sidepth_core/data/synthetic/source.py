@@ -1,0 +1,169 @@
+"""The synthetic world as a source of frames, like any recorded drive."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
+
+import numpy as np
+
+from sidepth_core.camera import Camera
+from sidepth_core.data.frames import Frame, SourceReport
+from sidepth_core.data.synthetic.drive import SCENES, Drive
+from sidepth_core.data.synthetic.sensor import CAMERA, Sensor, expose
+from sidepth_core.errors import ConfigError
+
+PERFECT = Sensor()
+TAKE_GAP_S = 10.0
+"""Time between two takes of a source: no reader may take them for neighbours."""
+
+
+def pinhole(width: int, height: int, fov_deg: float) -> Camera:
+    """Return a camera with square pixels, a centred principal point and this horizontal field of view."""
+    if not 1 <= fov_deg <= 150:
+        raise ConfigError(f'field of view {fov_deg!r} degrees cannot be drawn: choose 1 to 150')
+    focal = width / 2 / math.tan(math.radians(fov_deg) / 2)
+    return Camera(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
+
+
+@dataclass
+class SyntheticSource:
+    """A procedural drive with exact depth, pose and speed: a FrameSource that needs no file.
+
+    The same arguments give the same bytes on one machine, and frame i is the same however many frames are asked for.
+
+    Attributes:
+        scene: 'street', 'highway', 'corridor', or 'mixed': takes of all of them.
+        seed: Everything follows from it: the world, its light, the camera's mount, the drive.
+        frames: How many.
+        width: Image width, pixels; ignored where camera is given.
+        height: Image height, pixels; ignored where camera is given.
+        camera: The camera to look through, distorted or not; None: a pinhole of fov_deg.
+        fov_deg: Horizontal field of view of that pinhole, degrees.
+        fps: Frames a second.
+        moving_objects: Whether traffic and people move.
+        sensor: Effects of the sensor; Sensor() has none.
+        take_frames: After so many frames a new world begins, 10 s later; None: never, in a mixed source 50.
+        device: Where to render, 'cpu' or 'cuda'.
+
+    Raises:
+        ConfigError: If a value cannot work.
+    """
+
+    scene: str = 'street'
+    seed: int = 0
+    frames: int = 300
+    width: int = 416
+    height: int = 128
+    camera: Camera | None = None
+    fov_deg: float = 70.0
+    fps: float = 10.0
+    moving_objects: bool = False
+    sensor: Sensor = CAMERA
+    take_frames: int | None = None
+    device: str = 'cpu'
+    report: SourceReport = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be rendered."""
+        scenes = (*SCENES, 'mixed')
+        if self.scene not in scenes:
+            near = difflib.get_close_matches(str(self.scene), scenes, n=1)
+            hint = f'did you mean {near[0]!r}?' if near else f'choose one of {", ".join(scenes)}'
+            raise ConfigError(f'no synthetic scene {self.scene!r}: {hint}')
+        for name in ('frames', 'width', 'height', 'fps'):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f'{name} of a synthetic drive is {getattr(self, name)!r}: it must be positive')
+        if self.seed < 0 or (self.take_frames is not None and self.take_frames < 1):
+            raise ConfigError(f'seed {self.seed!r} must be 0 or more, take_frames {self.take_frames!r} at least 1')
+        if self.camera is None:
+            self.camera = pinhole(self.width, self.height, self.fov_deg)
+        self._take = self.take_frames or (50 if self.scene == 'mixed' else self.frames)
+        self.report = self._fresh_report()
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames in order."""
+        self.report = self._fresh_report()
+        drive = None
+        for index in range(self.frames):
+            take, part = divmod(index, self._take)
+            if part == 0 or drive is None:
+                drive = self.drive(take)
+            self.report.read += 1
+            self.report.used += 1
+            yield self._frame(drive, take, part)
+
+    def drive(self, take: int = 0) -> Drive:
+        """Return the drive of a take, to look at any of its moments through any camera."""
+        scene = self.scene
+        if scene == 'mixed':
+            scene = tuple(SCENES)[(self.seed + take) % len(SCENES)]
+        seed = self.seed if take == 0 else int(np.random.SeedSequence([self.seed, take]).generate_state(1)[0])
+        return Drive(scene, seed, fps=self.fps, moving_objects=self.moving_objects, device=self.device)
+
+    def frame(self, index: int) -> Frame:
+        """Return one frame without those before it."""
+        take, part = divmod(index, self._take)
+        return self._frame(self.drive(take), take, part)
+
+    def _frame(self, drive: Drive, take: int, part: int) -> Frame:
+        assert self.camera is not None  # noqa: S101 - __post_init__ fills it; for the type checker
+        time_s = part / self.fps
+        rendering = drive.render(part, self.camera)
+        return Frame(
+            round((take * (self._take / self.fps + TAKE_GAP_S) + time_s) * 1e9),
+            expose(rendering.image, self.sensor, drive.seed, part, time_s),
+            self.camera,
+            drive.speed_mps(time_s),
+            drive.pose(time_s),
+            rendering.depth_m.cpu().numpy(),
+        )
+
+    def _fresh_report(self) -> SourceReport:
+        return SourceReport(f'synthetic:{self.scene}?seed={self.seed}&frames={self.frames}', claimed=self.frames)
+
+    @classmethod
+    def from_text(cls, text: str) -> SyntheticSource:
+        """Return the source that a text like 'synthetic:street?seed=3&frames=300&width=416&height=128' names.
+
+        Keys: seed, frames, width, height, fov, fps, moving (0 or 1), sensor (0 or 1), take, device.
+
+        Raises:
+            ConfigError: If a key is unknown (the nearest valid one is named) or a value cannot work.
+        """
+        scene, _, query = text.removeprefix('synthetic:').partition('?')
+        values: dict[str, object] = {}
+        for key, value in parse_qsl(query, keep_blank_values=True):
+            if key not in _KEYS:
+                near = difflib.get_close_matches(key, _KEYS, n=1)
+                hint = f'did you mean {near[0]!r}?' if near else f'keys are {", ".join(_KEYS)}'
+                raise ConfigError(f'synthetic drive {text!r} has no key {key!r}: {hint}')
+            name, convert = _KEYS[key]
+            try:
+                values[name] = convert(value)
+            except ValueError:
+                raise ConfigError(f'synthetic drive {text!r}: {key}={value!r} is not a number it can take') from None
+        return cls(scene or 'street', **values)  # type: ignore[arg-type]  # each converter gives its field's type
+
+
+def _switch(text: str) -> bool:
+    if text not in {'0', '1'}:
+        raise ValueError(text)
+    return text == '1'
+
+
+_KEYS: dict[str, tuple[str, Callable[[str], object]]] = {
+    'seed': ('seed', int),
+    'frames': ('frames', int),
+    'width': ('width', int),
+    'height': ('height', int),
+    'fov': ('fov_deg', float),
+    'fps': ('fps', float),
+    'moving': ('moving_objects', _switch),
+    'sensor': ('sensor', lambda text: CAMERA if _switch(text) else PERFECT),
+    'take': ('take_frames', int),
+    'device': ('device', str),
+}

@@ -1,0 +1,146 @@
+"""A street through a town: carriageway, parked cars, pavements with trees and lamps, houses on both sides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from sidepth_core.data.synthetic import props
+from sidepth_core.data.synthetic.ground import Ground, Line, Patch
+from sidepth_core.data.synthetic.light import outdoors
+from sidepth_core.data.synthetic.palette import Palette
+from sidepth_core.data.synthetic.path import Path
+from sidepth_core.data.synthetic.shapes import Builder
+
+
+def winding(rng: np.random.Generator, straight: tuple[float, float], radius: tuple[float, float], turn: float) -> Iterator[tuple[float, float]]:
+    """Yield (length, curvature) of straights and bends whose heading stays within +-turn, so that they never meet."""
+    heading = 0.0
+    while True:
+        yield float(rng.uniform(*straight)), 0.0
+        target = float(rng.uniform(-turn, turn))
+        bend = math.copysign(1 / float(np.exp(rng.uniform(*np.log(radius)))), target - heading)
+        yield max(abs(target - heading) / abs(bend), 1.0), bend
+        heading += max(abs(target - heading), abs(bend)) * math.copysign(1, bend)
+
+
+class Street:
+    """See the module; the Scene protocol explains the members."""
+
+    piece_length = 24.0
+    sight = (12.0, 220.0)
+    speed_mps = (0.0, 14.0)
+    camera_height_m = (0.3, 2.0)
+    mover_count = 8
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.palette = Palette(rng)
+        self.path = Path(winding(rng, (25, 110), (35, 220), 0.9))
+        self.light, self.sky = outdoors(rng)
+        self._lane = float(rng.uniform(2.7, 3.5))
+        self._parking = float(rng.choice([0.0, 2.1, 2.1]))
+        self._road = self._lane + self._parking
+        self._pavement = float(rng.uniform(1.6, 3.8))
+        self._garden = float(rng.choice([0.0, 0.0, rng.uniform(2, 6)]))
+        self._front = self._road + self._pavement + self._garden
+        self._gap_chance = float(rng.uniform(0.05, 0.35))
+        self._tree_chance = float(rng.uniform(0.0, 0.7))
+        self._car_chance = float(rng.uniform(0.25, 0.85))
+        self.ego_d = -self._lane / 2
+        self.ground = self._ground(rng)
+
+    def _ground(self, rng: np.random.Generator) -> Ground:
+        p = self.palette
+        yard = p.grass if self._garden or rng.random() < 0.5 else p.dirt
+        kerb, walk = self._road + 0.15, self._road + self._pavement
+        right = (-walk, -kerb, -self._road)
+        edges = (*right, self._road, kerb, walk)
+        materials = (yard, p.paving, p.kerb, p.asphalt, p.kerb, p.paving, yard)
+        lines = [Line(0.0, 0.12, float(rng.uniform(2, 4)), float(rng.uniform(6, 10)))]
+        if rng.random() < 0.35:
+            lines = [Line(0.0, 0.12)]
+        if self._parking and rng.random() < 0.6:
+            lines += [Line(side * self._lane, 0.1) for side in (-1, 1)]
+        return Ground(edges, materials, tuple(lines), wear=float(rng.uniform(0.05, 0.6)))
+
+    def build(self, rng: np.random.Generator, first_s: float, build: Builder) -> list[Patch]:
+        """Add one stretch of the street."""
+        patches = []
+        crossing = rng.random() < 0.12
+        if crossing:
+            patches.append(Patch(first_s + 3, first_s + 6.5, -self._lane, self._lane, (0.9, 0.9, 0.88), stripe=1.0))
+        for _ in range(int(rng.integers(0, 3))):
+            patches.append(self._repair(rng, first_s))
+        side_street = rng.random() < 0.15
+        for side in (-1.0, 1.0):
+            opening = side_street and rng.random() < 0.7
+            if opening:
+                low, high = sorted((side * self._road, side * 60))
+                patches.append(Patch(first_s + 9, first_s + 17, low, high, (0.36, 0.36, 0.37)))
+            self._houses(rng, first_s, build, side, opening=opening)
+            self._kerbside(rng, first_s, build, side, clear=crossing or opening)
+        return patches
+
+    def _repair(self, rng: np.random.Generator, first_s: float) -> Patch:
+        s, d = first_s + rng.uniform(0, self.piece_length), rng.uniform(-self._lane, self._lane)
+        shade = float(rng.uniform(0.16, 0.4))
+        return Patch(s, s + rng.uniform(0.6, 5), d, d + rng.uniform(0.4, 1.6), (shade, shade, shade))
+
+    def _at(self, build: Builder, s: float) -> Builder:
+        return build.stand(*self.path.at(s))
+
+    def _houses(self, rng: np.random.Generator, first_s: float, build: Builder, side: float, *, opening: bool) -> None:
+        ends = [(0.0, 8.0), (18.0, self.piece_length)] if opening else [(0.0, self.piece_length)]
+        for low, high in ends:
+            s = low
+            while high - s > 4:
+                width = float(rng.uniform(6, 16))
+                width = width if high - s - width > 5 else high - s
+                self._lot(rng, first_s + s + width / 2, width, build, side)
+                s += width
+
+    def _lot(self, rng: np.random.Generator, s: float, width: float, build: Builder, side: float) -> None:
+        p, d = self.palette, side * self._front
+        self._at(build, s)
+        if rng.random() < self._gap_chance:
+            props.fence(build, p, rng, 0, d, width)
+            for _ in range(int(rng.integers(1, 4))):
+                props.tree(build, p, rng, rng.uniform(-0.4, 0.4) * width, d + side * rng.uniform(2, 12), 1.2)
+            return
+        props.building(build, p, rng, 0, d, width, float(rng.uniform(8, 14)), side)
+        if self._garden:
+            props.fence(build, p, rng, 0, d - side * self._garden, width * 0.8)
+            props.bush(build, p, rng, rng.uniform(-0.4, 0.4) * width, d - side * self._garden * 0.5)
+
+    def _kerbside(self, rng: np.random.Generator, first_s: float, build: Builder, side: float, *, clear: bool) -> None:
+        p = self.palette
+        kerb = side * (self._road + 0.5)
+        for s in np.arange(2.0, self.piece_length, 6.0):
+            self._at(build, first_s + s)
+            if self._parking and not clear and rng.random() < self._car_chance:
+                turned = 0.0 if side < 0 else math.pi
+                props.car(build, p, rng, rng.uniform(-0.4, 0.4), side * (self._road - 1.05), turned + rng.normal(0, 0.02))
+            self._at(build, first_s + s + 3)
+            if rng.random() < self._tree_chance:
+                props.tree(build, p, rng, 0, kerb + side * 0.4, 0.75)
+            elif rng.random() < 0.25:
+                props.bin_or_box(build, p, rng, 0, side * (self._road + rng.uniform(0.6, self._pavement - 0.3)))
+            elif rng.random() < 0.2:
+                props.pedestrian(build, p, rng, 0, side * (self._road + rng.uniform(0.6, self._pavement - 0.2)))
+        self._at(build, first_s + 13)
+        if rng.random() < 0.6:
+            props.street_lamp(build, p, rng, 0, kerb, side)
+        if rng.random() < 0.35:
+            props.traffic_sign(build, p, rng, 5, kerb)
+
+    def mover(self, rng: np.random.Generator, build: Builder) -> tuple[float, float, float, bool]:
+        """Add a car that drives, or a person who walks, with us or towards us."""
+        if rng.random() < 0.3:
+            props.pedestrian(build, self.palette, rng, 0, 0)
+            side = float(rng.choice([-1, 1]))
+            return float(rng.uniform(8, 60)), side * (self._road + 0.8), 1.3, True
+        props.car(build, self.palette, rng, 0, 0)
+        towards = rng.random() < 0.6
+        return float(rng.uniform(10, 120)), (1 if towards else -1) * self._lane / 2, float(rng.uniform(6, 13)), towards
