@@ -161,7 +161,8 @@ def _colour_map(changes: Tensor, settings: AugmentSettings) -> ColourMap:
     cosine, sine = torch.cos(2 * math.pi * turns), torch.sin(2 * math.pi * turns)
     zero, one = torch.zeros_like(cosine), torch.ones_like(cosine)
     turn = torch.stack([one, zero, zero, zero, cosine, -sine, zero, sine, cosine], dim=1).reshape(-1, 3, 3)
-    hue = torch.linalg.inv(_YIQ) @ turn @ _YIQ
+    # Written as a change, so that no turn is exactly no change.
+    hue = torch.eye(3) + torch.linalg.inv(_YIQ) @ (turn - torch.eye(3)) @ _YIQ
     grey = torch.tensor(LUMA).expand(3, 3)
     saturate = saturation[:, None, None] * torch.eye(3) + (1 - saturation)[:, None, None] * grey
     # Saturation and hue keep grey, so the contrast's grey pivot passes through them unchanged.
