@@ -65,6 +65,16 @@ class BagSource(DeferredSource):
         self.topics = topics or Choice()
         self.camera = camera
 
+    @property
+    def identity(self) -> str:
+        """The path, the topics and the camera that were asked for."""
+        return f'{self.path.resolve()} {self.topics} {self.camera}'
+
+    def expected(self) -> int | None:
+        """Return how many images the storage files hold."""
+        with BagFiles(self.path) as files:
+            return choose(files.topics, self.topics, str(self.path)).image.messages
+
     def pending(self) -> Iterator[Pending]:
         """Yield what decodes each image.
 

@@ -14,6 +14,9 @@ from sidepth_core.errors import DatasetError, ImageFormatError
 Pending = Callable[[], Frame]
 """Decodes one frame when called. Safe to call from any thread; raises ImageFormatError if the image is damaged."""
 
+DECODING = ('damaged image', 'size')
+"""How the reasons begin that only decoding can tell."""
+
 LOOKAHEAD = 8
 """Frames a thread may decode before they are asked for: enough to keep it busy, few enough to fit in memory."""
 
@@ -37,40 +40,64 @@ class DeferredSource(ABC):
             DatasetError: If the source cannot be read at all.
         """
 
+    def expected(self) -> int | None:
+        """Return about how many images there are, found without decoding any; None if that is not known."""
+        return None
+
+    @property
+    def identity(self) -> str:
+        """What tells this source, with its options, from any other; stays the same from run to run."""
+        return self.name
+
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames in order of time."""
         for _, frame in self.frames():
             yield frame
 
-    def frames(self, pool: Executor | None = None, workers: int = 1, start: int = 0) -> Iterator[tuple[int, Frame]]:
+    def frames(
+        self,
+        pool: Executor | None = None,
+        workers: int = 1,
+        start: int = 0,
+        counted_from: int = 0,
+        earlier: SourceReport | None = None,
+    ) -> Iterator[tuple[int, Frame]]:
         """Yield each frame with its position, which counts good and bad images alike.
 
         Args:
             pool: Decodes ahead where given.
             workers: How many threads the pool has.
             start: Position to start at; nothing before it is decoded.
+            counted_from: Position from which images are counted in the report.
+            earlier: The report of an earlier reading that went up to there, to be continued.
 
         Raises:
             DatasetError: If the source cannot be read at all, or has images and none of them is any good.
         """
         self.report = SourceReport(self.name)
+        if earlier:
+            # What decoding told; all else is counted again while the skipped images pass by.
+            self.report.used = earlier.used
+            told = {reason: count for reason, count in earlier.skipped.items() if reason.startswith(DECODING)}
+            self.report.skipped.update(told)
         size: tuple[int, int] | None = None
         position = start - 1
         for position, decode in enumerate(_ahead(islice(self.pending(), start, None), pool, workers), start):
             try:
                 frame = decode()
             except ImageFormatError as error:
-                self._skip('damaged image', f'first damaged image: {error}')
+                if position >= counted_from:
+                    self._skip(DECODING[0], f'first damaged image: {error}')
                 continue
             found = frame.image.shape[1], frame.image.shape[0]
             if size is None:
                 size = found
                 self.report.notes.extend(frame.camera.doubts() if frame.camera else ())
             if found != size:
-                reason = f'size {found[0]}x{found[1]} differs from {size[0]}x{size[1]}'
-                self._skip(reason)
+                if position >= counted_from:
+                    self._skip(f'{DECODING[1]} {found[0]}x{found[1]} differs from {size[0]}x{size[1]}')
                 continue
-            self.report.used += 1
+            self.report.used += position >= counted_from
             yield position, frame
         if start == 0 and self.report.used == 0:
             raise DatasetError(f'{self.name} has no usable image: {self._reasons()}')

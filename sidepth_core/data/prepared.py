@@ -1,0 +1,132 @@
+"""PreparedDataset: the clips of a prepared cache, at memory speed."""
+
+from __future__ import annotations
+
+import bisect
+import json
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from sidepth_core.data.clip_table import ClipTable
+from sidepth_core.data.clips import Clip
+from sidepth_core.data.prepare import FORMAT, source_folder
+from sidepth_core.data.prepare_report import PrepareReport
+from sidepth_core.data.shards import Codec, Shard, shard_folders
+from sidepth_core.errors import DatasetError
+
+
+class PreparedDataset(Dataset[Clip]):
+    """The clips of a cache that `prepare` made.
+
+    Pixels are mapped into memory, shared by all loader workers; nothing is decoded when the cache is raw.
+
+    Attributes:
+        size: Height and width of the images.
+        clips: The table of clips: source, sequence, stamp and motion of each; split by these.
+        report: What `prepare` reported.
+        weights: (M,) float64, how often each clip is to be drawn so that the sources' weights hold; sums to 1.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        """Open a cache.
+
+        Raises:
+            DatasetError: If the folder is no complete cache of this version.
+        """
+        self.folder = Path(folder)
+        manifest = self._manifest()
+        self.report = PrepareReport.load(self.folder / 'report.json')
+        self.size = self.report.height, self.report.width
+        self.clips = ClipTable.load(self.folder / 'clips.npz')
+        self.weights = self._weights()
+        self._sources = len(manifest['sources'])
+        self._open()
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        return len(self.clips.source)
+
+    def __getitem__(self, index: int) -> Clip:
+        """Return one clip."""
+        clips = self.clips
+        if not -len(self) <= index < len(self):
+            raise IndexError(f'clip {index} of {len(self)}')
+        places = [self._place(int(clips.source[index]), int(row)) for row in clips.frames[index]]
+        images = torch.from_numpy(np.stack([shard.image(row) for shard, row in places]))
+        shard, row = places[len(places) // 2]
+        return Clip(
+            images,
+            _intrinsics(shard, row),
+            torch.from_numpy(clips.dt_s[index].astype(np.float32)),
+            torch.from_numpy(clips.distance_m[index].astype(np.float32)),
+            self._depth(shard, row),
+        )
+
+    def pose(self, index: int) -> npt.NDArray[np.float64]:
+        """Return T_world_camera of each frame of a clip, (N, 4, 4); NaN where not known."""
+        places = [self._place(int(self.clips.source[index]), int(row)) for row in self.clips.frames[index]]
+        return np.stack([shard.frames.pose[row] for shard, row in places])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the mapped files out: each loader worker maps them itself."""
+        state = self.__dict__.copy()
+        del state['_shards'], state['_starts']
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Map the files again."""
+        self.__dict__.update(state)
+        self._open()
+
+    def _open(self) -> None:
+        self._shards: list[list[Shard]] = []
+        for number, source in enumerate(self.report.sources):
+            codec: Codec = 'raw' if source.codec == 'raw' else 'jpeg'
+            folders = shard_folders(source_folder(self.folder, number))
+            self._shards.append([Shard(folder, self.size, codec) for folder in folders])
+        self._starts = [
+            list(accumulate((len(shard.frames.position) for shard in shards), initial=0)) for shards in self._shards
+        ]
+
+    def _manifest(self) -> dict[str, Any]:
+        path = self.folder / 'cache.json'
+        if not path.is_file():
+            raise DatasetError(f'{str(self.folder)!r} is no prepared cache: expected cache.json in it')
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding='utf-8'))
+        if manifest.get('format') != FORMAT:
+            raise DatasetError(f'cache {str(self.folder)!r} has format {manifest.get("format")!r}, expected {FORMAT}')
+        if not manifest.get('complete'):
+            raise DatasetError(f'cache {str(self.folder)!r} is not complete: run `sidepth prepare` again to finish it')
+        return manifest
+
+    def _weights(self) -> npt.NDArray[np.float64]:
+        per_source = np.array([source.weight / max(source.clips, 1) for source in self.report.sources])
+        weights = per_source[self.clips.source]
+        return np.asarray(weights / weights.sum())
+
+    def _place(self, source: int, row: int) -> tuple[Shard, int]:
+        """Return the shard that holds a source's row, and the row in it."""
+        number = bisect.bisect_right(self._starts[source], row) - 1
+        return self._shards[source][number], row - self._starts[source][number]
+
+    def _depth(self, shard: Shard, row: int) -> Tensor:
+        depth_m = shard.depth_m(row)
+        if depth_m is None:
+            return torch.full((1, *self.size), float('nan'))
+        return torch.from_numpy(depth_m)[None]
+
+
+def _intrinsics(shard: Shard, row: int) -> Tensor:
+    frames = shard.frames
+    K = torch.zeros(3, 3)
+    K[0, 0], K[0, 2] = float(frames.fx[row]), float(frames.cx[row])
+    K[1, 1], K[1, 2] = float(frames.fy[row]), float(frames.cy[row])
+    K[2, 2] = 1
+    return K
