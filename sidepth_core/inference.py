@@ -1,0 +1,240 @@
+"""DepthEstimator: an image and its camera in, depth out."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sidepth_core.camera import Camera
+from sidepth_core.checkpoint import load_checkpoint
+from sidepth_core.checkpoint_info import CheckpointInfo
+from sidepth_core.depth_maps import resize_depth
+from sidepth_core.engines import Target, make_engine
+from sidepth_core.errors import ConfigError, ImageFormatError, ScaleError
+from sidepth_core.geometry import disparity_to_depth
+from sidepth_core.models import STRIDE, DepthNet, nearest_multiple
+from sidepth_core.zoom import canonical_to_metric, flip_average, zoom_average
+
+
+class DepthEstimator:
+    """Depth from single images.
+
+    Estimators share nothing: one can be loaded in a thread while another one runs, and what it holds goes with it.
+
+    Attributes:
+        info: What is known about its checkpoint.
+        device: Where it runs.
+        size: Height and width at which the network sees images, pixels.
+        engine_name: The engine that runs, one of ENGINES.
+        precision: What it computes in, one of PRECISIONS.
+        engine_note: Why another engine runs than the one asked for; empty where it is the one.
+        flip: Whether the mirrored image is predicted too and averaged.
+        zoom: Whether zoomed views are predicted too and averaged (the paper's post-processing).
+    """
+
+    def __init__(
+        self,
+        depth_net: DepthNet,
+        info: CheckpointInfo,
+        *,
+        device: str | torch.device = 'auto',
+        engine: str = 'eager',
+        precision: str = 'float32',
+        size: tuple[int, int] | None = None,
+        flip: bool = False,
+        zoom: bool = False,
+    ) -> None:
+        """Make an estimator of a network, which belongs to it from now on.
+
+        Args:
+            depth_net: The network, in evaluation mode.
+            info: What is known about it.
+            device: 'auto' for a GPU where there is one, else as torch names it.
+            engine: One of ENGINES.
+            precision: One of PRECISIONS.
+            size: Height and width for the network, multiples of 32; None for what it was trained at.
+            flip: Average with the mirrored image; twice the time.
+            zoom: Average with zoomed views; three times the time.
+
+        Raises:
+            ConfigError: If device, engine, precision or size cannot be.
+        """
+        self.info = info
+        self.device = choose_device(device)
+        self.size = _checked_size(size or (info.image_height, info.image_width))
+        self.flip = flip
+        self.zoom = zoom
+        running = make_engine(engine, depth_net, Target(self.device, precision, self.size))
+        self._engine, self.engine_name, self.precision, self.engine_note = running
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: str | Path | None = None,
+        *,
+        device: str | torch.device = 'auto',
+        engine: str = 'eager',
+        precision: str = 'float32',
+        size: tuple[int, int] | None = None,
+        flip: bool = False,
+        zoom: bool = False,
+    ) -> DepthEstimator:
+        """Load a checkpoint and make an estimator of it.
+
+        Args:
+            checkpoint: As load_checkpoint takes it; None for the one that comes with the package.
+            device: These and the others: see DepthEstimator.
+            engine: One of ENGINES.
+            precision: One of PRECISIONS.
+            size: Height and width for the network; None for what it was trained at.
+            flip: Average with the mirrored image.
+            zoom: Average with zoomed views.
+
+        Raises:
+            CheckpointError: If the checkpoint cannot be used.
+            ConfigError: If device, engine, precision or size cannot be.
+        """
+        loaded = load_checkpoint(checkpoint)
+        return cls(
+            loaded.depth_net,
+            loaded.info,
+            device=device,
+            engine=engine,
+            precision=precision,
+            size=size,
+            flip=flip,
+            zoom=zoom,
+        )
+
+    def __call__(self, image: npt.NDArray[np.uint8], camera: Camera | None = None) -> npt.NDArray[np.float32]:
+        """Return the depth of one image, pixel by pixel.
+
+        Args:
+            image: RGB, (H, W, 3) uint8, any size; rectified, unless a bent depth map will do.
+            camera: Its camera, of the same size; needed by checkpoints of the canonical zoom convention only.
+
+        Returns:
+            Depth along the optical axis, (H, W) float32: metres where info.scale is 'metric', else right up to an
+            unknown factor.
+
+        Raises:
+            ImageFormatError: If the image is none, or has another size than its camera.
+            ScaleError: If the checkpoint needs a camera and there is none.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+            raise ImageFormatError(f'image is {image.shape} {image.dtype}: expected (H, W, 3) uint8, RGB')
+        height, width = image.shape[:2]
+        focal_px = None
+        if camera is not None:
+            if (camera.width, camera.height) != (width, height):
+                raise ImageFormatError(
+                    f'image is {width}x{height}, its camera {camera.width}x{camera.height}: see Camera.resized'
+                )
+            focal_px = torch.tensor([math.sqrt(camera.fx * camera.fy)])
+        pixels = torch.from_numpy(np.require(image, requirements=['C', 'W'])).permute(2, 0, 1)[None]
+        depth = resize_depth(self.depth(pixels, focal_px), height, width)
+        return np.ascontiguousarray(depth[0, 0].cpu().numpy())
+
+    @torch.no_grad()
+    def depth(self, images: Tensor, focal_px: Tensor | None = None) -> Tensor:
+        """Return the depth of a batch at the network's size.
+
+        Args:
+            images: RGB, (B, 3, H, W), uint8, or floating point in 0..1, on any device; any size.
+            focal_px: Focal lengths of these images, (B,), pixels at their width; needed by checkpoints of the canonical
+                zoom convention only.
+
+        Returns:
+            Depth along the optical axis, (B, 1, h, w) float32 on the estimator's device, with (h, w) = size;
+            `depth_maps.resize_depth` brings it to another size.
+
+        Raises:
+            ImageFormatError: If the images have another shape or type.
+            ScaleError: If the checkpoint needs focal lengths and there are none.
+        """
+        if images.ndim != 4 or images.shape[1] != 3 or not (images.dtype == torch.uint8 or images.is_floating_point()):
+            raise ImageFormatError(
+                f'images are {tuple(images.shape)} {images.dtype}: expected (B, 3, H, W), uint8 or floating point'
+            )
+        factor = self._focal_factor(images, focal_px)
+        depth = 1 / self._inverse_depth(self._prepared(images))
+        return depth if factor is None else canonical_to_metric(depth, factor, 1.0)
+
+    def warm_up(self, batch: int = 1) -> None:
+        """Run once, so that the first real batch of this size takes no longer than the others."""
+        self.depth(torch.zeros(batch, 3, *self.size), torch.ones(batch))
+
+    def _prepared(self, images: Tensor) -> Tensor:
+        """Return images as the network takes them: float32 in 0..1, of its size, on its device."""
+        images = images.to(self.device, non_blocking=True)
+        if images.dtype != torch.uint8 or self.device.type != 'cpu':
+            images = _in_unit_range(images)
+        if images.shape[-2:] != self.size:  # on a CPU in uint8, which is several times faster there
+            images = F.interpolate(images, size=self.size, mode='bilinear', align_corners=False, antialias=True)
+        return _in_unit_range(images)
+
+    def _inverse_depth(self, images: Tensor) -> Tensor:
+        """Return 1 / depth before any focal length counts; it is affine in disparity, so it can be averaged."""
+        canonical = self.info.zoom_convention == 'canonical'
+
+        def predict(views: Tensor, share: float) -> Tensor:
+            depth = disparity_to_depth(self._engine(views), self.info.min_depth_m, self.info.max_depth_m)
+            return (share if canonical else 1.0) / depth  # zoomed in, a canonical network says nearer
+
+        def mirrored(views: Tensor, share: float) -> Tensor:
+            return flip_average(lambda one: predict(one, share), views)
+
+        chosen = mirrored if self.flip else predict
+        return zoom_average(chosen, images) if self.zoom else chosen(images, 1.0)
+
+    def _focal_factor(self, images: Tensor, focal_px: Tensor | None) -> Tensor | None:
+        """Return what depth is multiplied by for the canonical zoom convention, (B,); None for the invariant one."""
+        reference = self.info.focal_px
+        if reference is None:
+            return None
+        if focal_px is None:
+            raise ScaleError(
+                f'this checkpoint says depth for a focal length of {reference:g} px (canonical zoom convention): '
+                'give the camera, so that its depth can be put right'
+            )
+        # Both at one size: the focal length of an image that is squeezed is the geometric mean of fx and fy.
+        trained = math.sqrt(self.info.image_width * self.info.image_height)
+        seen = math.sqrt(images.shape[-1] * images.shape[-2])
+        return focal_px.to(self.device, torch.float32) * (trained / (seen * reference))
+
+
+def choose_device(device: str | torch.device = 'auto') -> torch.device:
+    """Return the device of that name; 'auto' is a GPU where there is one.
+
+    Raises:
+        ConfigError: If there is no such device here.
+    """
+    if device == 'auto':
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        reason = (str(error).splitlines() or [''])[0]
+        raise ConfigError(f'device {str(device)!r} cannot be used here: {reason}') from error
+    return chosen
+
+
+def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
+    height, width = size
+    if height < STRIDE or width < STRIDE or height % STRIDE or width % STRIDE:
+        raise ConfigError(
+            f'network size {width}x{height} is no multiple of {STRIDE}: '
+            f'the nearest is {nearest_multiple(width)}x{nearest_multiple(height)}'
+        )
+    return int(height), int(width)
+
+
+def _in_unit_range(images: Tensor) -> Tensor:
+    return images.float() / 255 if images.dtype == torch.uint8 else images.float()
