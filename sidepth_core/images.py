@@ -107,9 +107,7 @@ def check_layout(encoding: str, width: int, height: int, step: int, length: int)
     return layout
 
 
-def decode(
-    data: Buffer, encoding: str, width: int, height: int, step: int = 0, *, is_bigendian: bool = False
-) -> RGB:
+def decode(data: Buffer, encoding: str, width: int, height: int, step: int = 0, *, is_bigendian: bool = False) -> RGB:
     """Return raw pixels as RGB, (H, W, 3) uint8. It shares the memory of `data` where that is rgb8 already.
 
     Raises:
@@ -128,11 +126,11 @@ def decode(
     return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), layout.code), np.uint8)
 
 
-def decode_compressed(data: Buffer) -> RGB:
-    """Return a JPEG or PNG image as RGB, (H, W, 3) uint8. The EXIF orientation is ignored: K knows nothing of it.
+def check_compressed(data: Buffer) -> npt.NDArray[np.uint8]:
+    """Check that compressed data is whole, as far as its bytes tell, and return them.
 
     Raises:
-        ImageFormatError: If the data is empty, cut short, or of another kind.
+        ImageFormatError: If there is none, or a JPEG lacks its end.
     """
     flat = np.frombuffer(data, np.uint8)
     if not flat.size:
@@ -141,6 +139,16 @@ def decode_compressed(data: Buffer) -> RGB:
     # A decoder would fill the missing rows with grey; some cameras pad with zeros after the marker.
     if is_jpeg and b'\xff\xd9' not in flat.tobytes().rstrip(b'\0')[-64:]:
         raise ImageFormatError(f'JPEG of {flat.size} bytes is cut short: its end marker is missing')
+    return flat
+
+
+def decode_compressed(data: Buffer) -> RGB:
+    """Return a JPEG or PNG image as RGB, (H, W, 3) uint8. The EXIF orientation is ignored: K knows nothing of it.
+
+    Raises:
+        ImageFormatError: If the data is empty, cut short, or of another kind.
+    """
+    flat = check_compressed(data)
     image = cv2.imdecode(flat, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         start = flat[:8].tobytes().hex(' ')

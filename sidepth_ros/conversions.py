@@ -1,0 +1,264 @@
+"""Messages to arrays and back: the one place that knows how sensor_msgs lays things out.
+
+rclpy sets `data` fast only from an array.array('B'): a list or an ndarray is checked byte by byte, 200 ms a picture.
+Outgoing messages therefore own one such buffer, filled through its memory and used again for every frame; publish()
+has copied it when it returns.
+"""
+
+from __future__ import annotations
+
+import array
+from dataclasses import replace
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
+from std_msgs.msg import Header
+from torch import Tensor
+
+from sidepth_core.camera import Camera
+from sidepth_core.errors import ConfigError, ImageFormatError
+from sidepth_core.images import check_compressed, check_layout, decode, decode_compressed
+
+RGB = npt.NDArray[np.uint8]
+
+PLAIN: dict[str, tuple[type[np.generic], int]] = {
+    '32FC1': (np.float32, 1),
+    '16UC1': (np.uint16, 1),
+    'mono8': (np.uint8, 1),
+    'rgb8': (np.uint8, 3),
+}
+"""The encodings that the node publishes: NumPy type and channels."""
+
+
+class Codec(Protocol):
+    """Pictures in and out of messages, as cv_bridge.CvBridge does it."""
+
+    def imgmsg_to_cv2(self, img_msg: Image, desired_encoding: str = 'passthrough') -> npt.NDArray[np.generic]:
+        """Return the picture of a raw image message, converted to `desired_encoding`."""
+        ...
+
+    def compressed_imgmsg_to_cv2(
+        self, cmprs_img_msg: CompressedImage, desired_encoding: str = 'passthrough'
+    ) -> npt.NDArray[np.generic]:
+        """Return the picture of a compressed image message, converted to `desired_encoding`."""
+        ...
+
+    def cv2_to_imgmsg(self, cvim: npt.NDArray[np.generic], encoding: str = 'passthrough') -> Image:
+        """Return a raw image message of a picture."""
+        ...
+
+
+class NumpyCodec:
+    """The same in NumPy and OpenCV: for installs without cv_bridge, or with one built for another NumPy."""
+
+    def imgmsg_to_cv2(self, img_msg: Image, desired_encoding: str = 'passthrough') -> npt.NDArray[np.generic]:
+        """Return the picture of a message: as `rgb8`, or 'passthrough' for the encodings of PLAIN.
+
+        Raises:
+            ImageFormatError: If the message contradicts itself or the encoding is not known.
+        """
+        encoding, height, width = img_msg.encoding, img_msg.height, img_msg.width
+        if desired_encoding == 'rgb8':
+            big = bool(img_msg.is_bigendian)
+            return decode(img_msg.data, encoding, width, height, img_msg.step, is_bigendian=big)
+        if desired_encoding not in {'passthrough', encoding} or encoding not in PLAIN:
+            raise ImageFormatError(f'cannot turn {encoding!r} into {desired_encoding!r}, expected rgb8 or passthrough')
+        kind, channels = PLAIN[encoding]
+        row = width * channels * np.dtype(kind).itemsize
+        rows = np.frombuffer(img_msg.data, np.uint8).reshape(height, img_msg.step)[:, :row]
+        order: Literal['>', '<'] = '>' if img_msg.is_bigendian else '<'
+        values: npt.NDArray[np.generic] = np.ascontiguousarray(rows).view(np.dtype(kind).newbyteorder(order))
+        return values.reshape((height, width, channels) if channels > 1 else (height, width))
+
+    def compressed_imgmsg_to_cv2(
+        self, cmprs_img_msg: CompressedImage, desired_encoding: str = 'passthrough'
+    ) -> npt.NDArray[np.generic]:
+        """Return the picture of a JPEG or PNG message as RGB or, asked for 'bgr8' or 'passthrough', as OpenCV has it.
+
+        Raises:
+            ImageFormatError: If it is neither.
+        """
+        image = decode_compressed(cmprs_img_msg.data)
+        return image if desired_encoding == 'rgb8' else image[..., ::-1]
+
+    def cv2_to_imgmsg(self, cvim: npt.NDArray[np.generic], encoding: str = 'passthrough') -> Image:
+        """Return a message of a picture in one of the encodings of PLAIN.
+
+        Raises:
+            ImageFormatError: If the encoding is another one or does not fit the array.
+        """
+        kind, channels = PLAIN.get(encoding, (np.void, 0))
+        if cvim.dtype != kind or (cvim.shape[2] if cvim.ndim == 3 else 1) != channels:
+            raise ImageFormatError(f'array {cvim.dtype} {cvim.shape} does not fit encoding {encoding!r}')
+        pixels = np.ascontiguousarray(cvim)
+        message = Image(encoding=encoding, height=pixels.shape[0], width=pixels.shape[1], step=pixels[0].nbytes)
+        message.data = array.array('B', pixels.tobytes())
+        return message
+
+
+def make_codec() -> Codec:
+    """Return cv_bridge where it imports and works with this NumPy, else our own."""
+    try:
+        from cv_bridge import CvBridge  # noqa: PLC0415 - many installs have none
+
+        bridge: Codec = CvBridge()
+        probe = bridge.cv2_to_imgmsg(np.zeros((2, 2, 3), np.uint8), 'rgb8')
+        bridge.imgmsg_to_cv2(probe, 'rgb8')
+    except Exception:  # noqa: BLE001 - built for another NumPy it fails in several ways, all meaning: use ours
+        return NumpyCodec()
+    return bridge
+
+
+def decode_message(message: Image | CompressedImage, codec: Codec) -> RGB:
+    """Return the picture of a raw or compressed message as RGB, (H, W, 3) uint8.
+
+    Raises:
+        ImageFormatError: If the message contradicts itself, naming how.
+    """
+    try:
+        # cv_bridge reads past what a wrong step promises and pads a cut JPEG with grey: check first.
+        if isinstance(message, CompressedImage):
+            check_compressed(message.data)
+            return np.asarray(codec.compressed_imgmsg_to_cv2(message, 'rgb8'), np.uint8)
+        check_layout(message.encoding, message.width, message.height, message.step, len(message.data))
+        return np.asarray(codec.imgmsg_to_cv2(message, 'rgb8'), np.uint8)
+    except ImageFormatError:
+        raise
+    except Exception:
+        # cv_bridge refuses some encodings that drivers send, with errors of no fixed type.
+        if isinstance(codec, NumpyCodec):
+            raise
+        return decode_message(message, NumpyCodec())
+
+
+def stamp_ns(header: Header) -> int:
+    """Return a header's stamp, nanoseconds."""
+    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
+
+
+def image_size(info: CameraInfo) -> tuple[int, int]:
+    """Return width and height of the images that go with a camera_info: its region of interest, binned."""
+    area = info.roi if info.roi.width and info.roi.height else info
+    return int(area.width) // max(1, int(info.binning_x)), int(area.height) // max(1, int(info.binning_y))
+
+
+def camera_of(info: CameraInfo) -> Camera:
+    """Return the camera of the image that goes with a camera_info, lens distortion included.
+
+    The region of interest is cropped first, then binning divides, as CameraInfo defines them.
+
+    Raises:
+        ConfigError: If size or K cannot be those of a calibrated camera.
+    """
+    distorted = any(info.d)
+    camera = Camera(
+        int(info.width),
+        int(info.height),
+        float(info.k[0]),
+        float(info.k[4]),
+        float(info.k[2]),
+        float(info.k[5]),
+        str(info.distortion_model) if distorted else '',
+        tuple(map(float, info.d)) if distorted else (),
+    )
+    return _view_of(info, camera)
+
+
+def projection_of(info: CameraInfo) -> Camera | None:
+    """Return the rectified camera that a camera_info's P describes, of the same image; None where P says nothing.
+
+    A P that belongs to a rotated frame (R is not the identity: a stereo rig) is not used: depth is along the optical
+    axis of the image's own frame.
+    """
+    rotated = not np.allclose(np.asarray(info.r).reshape(3, 3), np.eye(3), atol=1e-6) and any(info.r)
+    if rotated or not (info.p[0] > 0 and info.p[5] > 0 and info.width and info.height):
+        return None
+    camera = Camera(
+        int(info.width), int(info.height), float(info.p[0]), float(info.p[5]), float(info.p[2]), float(info.p[6])
+    )
+    return _view_of(info, camera)
+
+
+def _view_of(info: CameraInfo, full: Camera) -> Camera:
+    roi, camera = info.roi, full
+    if roi.width or roi.height:
+        inside = roi.x_offset + roi.width <= full.width and roi.y_offset + roi.height <= full.height
+        if not inside or not (roi.width and roi.height):
+            raise ConfigError(
+                f'camera_info has a region of interest {roi.width}x{roi.height} at ({roi.x_offset}, {roi.y_offset}) '
+                f'outside its own {full.width}x{full.height} image'
+            )
+        camera = camera.cropped(int(roi.x_offset), int(roi.y_offset), int(roi.width), int(roi.height))
+    across, down = max(1, int(info.binning_x)), max(1, int(info.binning_y))
+    if across > 1 or down > 1:
+        width, height = camera.width // across, camera.height // down
+        # Pixels that fill no whole bin are left out, so that the ratio is the binning exactly.
+        camera = camera.cropped(0, 0, width * across, height * down).resized(width, height)
+    return camera
+
+
+def camera_info_message(camera: Camera, header: Header) -> CameraInfo:
+    """Return the camera_info of a rectified image: K and P are the camera's, R the identity, D zero."""
+    camera = replace(camera, distortion_model='', distortion=())
+    k = camera.matrix
+    return CameraInfo(
+        header=header,
+        width=camera.width,
+        height=camera.height,
+        distortion_model='plumb_bob',
+        d=[0.0] * 5,
+        k=k.ravel(),
+        r=np.eye(3).ravel(),
+        p=np.hstack([k, np.zeros((3, 1))]).ravel(),
+    )
+
+
+def _store(message: Image | PointCloud2, values: Tensor) -> None:
+    """Copy a tensor's bytes into the message's buffer, straight from the device."""
+    values = values.contiguous()
+    size = values.numel() * values.element_size()
+    if len(message.data) != size:
+        message.data = array.array('B', bytes(size))
+    torch.frombuffer(message.data, dtype=values.dtype).copy_(values.flatten())
+
+
+class ImageBuffer:
+    """One outgoing image message, filled again and again."""
+
+    def __init__(self, encoding: str) -> None:
+        self._message = Image(encoding=encoding, is_bigendian=0)
+
+    def fill(self, header: Header, pixels: Tensor) -> Image:
+        """Return the message with these pixels, (H, W) or (H, W, C) on any device. It is valid until the next call."""
+        message = self._message
+        message.header = header
+        message.height, message.width = int(pixels.shape[0]), int(pixels.shape[1])
+        message.step = pixels[0].numel() * pixels.element_size()
+        _store(message, pixels)
+        return message
+
+
+class CloudBuffer:
+    """One outgoing organised point cloud, filled again and again."""
+
+    def __init__(self) -> None:
+        self._message = PointCloud2(is_bigendian=False, is_dense=False)
+
+    def fill(self, header: Header, points: Tensor) -> PointCloud2:
+        """Return the message with these points, (H, W, 3) xyz or (H, W, 4) xyz and rgb. Valid until the next call."""
+        message = self._message
+        height, width, channels = points.shape
+        names = ('x', 'y', 'z', 'rgb')[:channels]
+        message.header = header
+        message.height, message.width = int(height), int(width)
+        message.fields = [
+            PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
+            for index, name in enumerate(names)
+        ]
+        message.point_step = 4 * channels
+        message.row_step = message.point_step * int(width)
+        _store(message, points)
+        return message

@@ -1,0 +1,64 @@
+"""The executable: starts the depth node, ends it cleanly on SIGINT and SIGTERM."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the node until it is told to stop, and return the exit status.
+
+    Both signals end it with status 0, while it starts as well: from here on SIGTERM raises KeyboardInterrupt as SIGINT
+    does, and rclpy, which installs its handlers later, still calls ours.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return _run(argv)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    # Imported here, for the seconds that torch takes must be interruptible, too.
+    import rclpy  # noqa: PLC0415
+    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  # noqa: PLC0415
+
+    from sidepth_core.errors import SidepthError  # noqa: PLC0415
+    from sidepth_ros.node import DepthNode  # noqa: PLC0415
+
+    node, ended = None, True
+    try:
+        rclpy.init(args=argv)
+        node = DepthNode()
+        if node.autostart:
+            node.start()
+        # One thread that stores the newest message: MultiThreadedExecutor spins without rest on many versions.
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except (SidepthError, rclpy.exceptions.ParameterException) as error:
+        print(f'error: {error}', file=sys.stderr)  # noqa: T201 - there is no node to log with
+        return 1
+    finally:
+        # A second Ctrl-C, or the launch system's beside the terminal's, must not cut the end short.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if node is not None:
+            ended = node.stop()
+            node.destroy_node()
+        rclpy.try_shutdown()
+    if not ended:
+        # The network is still at work in its thread, which the interpreter cannot end without a crash.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

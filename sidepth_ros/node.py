@@ -1,0 +1,312 @@
+"""The depth node: it wires parameters, cameras, worker, model and diagnostics together along the lifecycle."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from std_srvs.srv import Trigger
+
+from sidepth_core.checkpoint import load_info
+from sidepth_core.errors import ScaleError, SidepthError
+from sidepth_core.inference import DepthEstimator
+from sidepth_ros.camera_input import CameraInput
+from sidepth_ros.camera_output import CameraOutput
+from sidepth_ros.conversions import stamp_ns
+from sidepth_ros.declare import as_parameters, declare, values_of
+from sidepth_ros.diagnostics import array_of, camera_status, input_facts, model_status, status
+from sidepth_ros.model import Loader, Model, describe, load_estimator, make_scale, same_model
+from sidepth_ros.parameters import MODEL_PARAMETERS, Settings
+from sidepth_ros.snapshot import list_checkpoints, save_snapshot
+from sidepth_ros.statistics import Statistics
+from sidepth_ros.stream import DepthWorker, Stream
+from sidepth_ros.watchdog import Level, findings
+
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
+    """Depth of one or several cameras.
+
+    Unconfigured: parameters can be set. Inactive: the model is loaded and warm, publishers are on the graph. Active:
+    images are subscribed to and depth is published. A transition that fails says why in the log and in diagnostics.
+
+    Raises:
+        ConfigError: If parameters are out of range or contradict each other.
+    """
+
+    def __init__(self, name: str = 'depth', **arguments: Any) -> None:  # noqa: ANN401 - rclpy's own
+        super().__init__(name, **arguments)
+        self._settings = declare(self)
+        self._loaded = self._settings
+        self._estimator: DepthEstimator | None = None
+        self._is_active = False
+        self._reason = ''
+        self._loading = ''
+        if self._settings.threads:
+            torch.set_num_threads(self._settings.threads)
+        self._streams: dict[str, Stream] = {}
+        self._worker = DepthWorker(self._streams, self._now_ns, self.get_logger().warning)
+        self._loaded_event = self.create_guard_condition(self._on_loaded)
+        self._loader = Loader(len(self._settings.cameras), self._loaded_event.trigger)
+        self._listen()
+
+    def _listen(self) -> None:
+        """Answer parameters and services, and tell how things are, in whatever state."""
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        # A steady clock: diagnostics must come when simulated time stands still, too.
+        self.create_timer(1.0, self._publish_diagnostics, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.create_service(Trigger, '~/save_snapshot', self._on_save_snapshot)
+        self.create_service(Trigger, '~/list_checkpoints', self._on_list_checkpoints)
+
+    @property
+    def autostart(self) -> bool:
+        """Whether the node is to configure and activate itself."""
+        return self._settings.autostart
+
+    def start(self) -> None:
+        """Configure and activate; where that fails the node stays in the state it reached and says why."""
+        if self.trigger_configure() == SUCCESS:
+            self.trigger_activate()
+
+    def stop(self) -> bool:
+        """Stop working, whatever the state, and return whether the thread at work ended in time."""
+        for stream in self._streams.values():
+            stream.input.unsubscribe()
+        return self._worker.stop()
+
+    def _now_ns(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+    # Lifecycle
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load and warm up the model, advertise the outputs."""
+        return self._attempt('configure', self._configure) or super().on_configure(state)
+
+    def _configure(self) -> None:
+        start = time.monotonic()
+        estimator = load_estimator(self._settings, len(self._settings.cameras))
+        self._estimator, self._loaded = estimator, self._settings
+        self._streams.update({name: self._make_stream(name) for name in self._settings.cameras})
+        height, width = estimator.size
+        self.get_logger().info(
+            f'{self._settings.checkpoint or "built-in checkpoint"}: {estimator.info.backbone} {width}x{height}, '
+            f'{estimator.engine_name} {estimator.precision} on {estimator.device}, '
+            f'ready in {time.monotonic() - start:.1f} s'
+        )
+
+    def _make_stream(self, name: str) -> Stream:
+        prefix = f'{name}/' if name else ''
+        statistics = Statistics()
+        source = CameraInput(
+            self,
+            prefix,
+            self._settings.image_transport,
+            statistics,
+            deliver=lambda frame: self._worker.deliver(name, frame),
+            jumped=lambda: self._worker.forget(name),
+            warn=self.get_logger().warning,
+        )
+        return Stream(name, source, CameraOutput(self, prefix), statistics)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe to the cameras."""
+        return self._attempt('activate', self._activate) or super().on_activate(state)
+
+    def _activate(self) -> None:
+        self._use_settings()
+        self._worker.start()
+        for stream in self._streams.values():
+            stream.input.subscribe()
+        self._is_active = True
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe; model, counters and what was learned from the cameras stay."""
+        self._is_active = False
+        self.stop()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the model and take the outputs off the graph."""
+        self._release()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and free everything, from whatever state."""
+        self._release()
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free everything: the node is unconfigured again, and can be configured again."""
+        self._release()
+        return super().on_error(state)
+
+    def _release(self) -> None:
+        self._is_active = False
+        self._loader.cancel()
+        self.stop()
+        for stream in self._streams.values():
+            stream.output.destroy(self)
+        self._streams.clear()
+        self._worker.release()
+        self._estimator = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _attempt(self, name: str, step: Callable[[], None]) -> TransitionCallbackReturn | None:
+        """Do a step of a transition; return FAILURE, with the reason kept, where it cannot be done."""
+        self._reason = ''
+        try:
+            step()
+        except (SidepthError, OSError) as error:
+            self._reason = f'cannot {name}: {describe(error)}'
+            self.get_logger().error(self._reason)
+            return FAILURE
+        except Exception as error:
+            self._reason = f'cannot {name}: {describe(error)}'
+            self.get_logger().error(self._reason)
+            raise
+        return None
+
+    # Parameters
+
+    def _on_set_parameters(self, parameters: Sequence[Parameter]) -> SetParametersResult:
+        """Check new values together with those that stay, and use them from the next frame on."""
+        try:
+            settings = self._settings.changed(values_of(parameters))
+            self._check_model(settings)
+        except (SidepthError, OSError) as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        self._settings = settings
+        self._apply()
+        return SetParametersResult(successful=True)
+
+    def _check_model(self, settings: Settings) -> None:
+        """Refuse at once what can be seen to be wrong without loading: a missing file, metres from weights without."""
+        if self._estimator is None:
+            return
+        info = self._estimator.info
+        if not same_model(settings, self._loaded):
+            info = load_info(settings.checkpoint or None)
+        if self._is_active:
+            make_scale(settings, info)
+
+    def _apply(self) -> None:
+        """Use the settings from the next frame on; what needs another model is loaded beside the running one first."""
+        if self._estimator is None:
+            return
+        if same_model(self._settings, self._loaded):
+            self._loader.cancel()
+            self._loading = ''
+        else:
+            self._loading = 'loading another model beside the running one'
+            self._loader.request(self._settings)
+        if self._is_active:
+            self._use_settings()
+
+    def _use_settings(self) -> None:
+        """Give the worker the running model with the settings' scale.
+
+        Raises:
+            ScaleError: If the settings ask metres of weights that have none.
+        """
+        assert self._estimator is not None  # noqa: S101 - the lifecycle configures first
+        try:
+            scale = make_scale(self._settings, self._estimator.info)
+        except ScaleError:
+            if self._worker.is_running:
+                # The new scale source is for the weights that are being loaded: until then the old one stays.
+                return
+            raise
+        self._worker.configure(Model(self._estimator, scale), self._settings)
+
+    def _on_loaded(self) -> None:
+        """Swap the model that was loaded in, between two frames; a bad one leaves the old one running."""
+        outcome = self._loader.outcome()
+        if outcome is None or self._estimator is None:
+            return
+        reason = outcome.reason
+        if outcome.estimator is not None:
+            try:
+                make_scale(self._settings, outcome.estimator.info)
+            except ScaleError as error:
+                reason = str(error)
+        if reason or outcome.estimator is None:
+            self.get_logger().error(f'the running model stays: {reason}')
+            self.set_parameters_atomically(as_parameters(self._loaded, sorted(MODEL_PARAMETERS)))
+            self._loading = f'the last model could not be loaded: {reason}'
+            return
+        self._estimator, self._loaded, self._loading = outcome.estimator, outcome.settings, ''
+        if self._is_active:
+            self._use_settings()
+        self.get_logger().info(f'now running {self._loaded.checkpoint or "the built-in checkpoint"}')
+
+    # Services and diagnostics
+
+    def _on_save_snapshot(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Save what each camera sees now."""
+        directory = Path(self._settings.snapshot_directory).expanduser()
+        try:
+            folders = [folder for stream in self._streams.values() if (folder := self._save(stream, directory))]
+        except (SidepthError, OSError) as error:
+            response.success, response.message = False, describe(error)
+            return response
+        response.success = bool(folders)
+        response.message = '\n'.join(map(str, folders)) or 'no image has arrived: is the node active?'
+        return response
+
+    def _save(self, stream: Stream, directory: Path) -> Path | None:
+        taken = self._worker.estimate(stream)
+        if taken is None:
+            return None
+        frame, estimate = taken
+        header = frame.image.header
+        about: dict[str, object] = {
+            'stamp_ns': stamp_ns(header),
+            'frame_id': header.frame_id,
+            'scale': 'metric' if estimate.scale.metric else 'relative',
+            'scale_factor': estimate.scale.factor,
+            'checkpoint': self._loaded.checkpoint or 'built-in',
+        }
+        name = f'{stream.name}_{stamp_ns(header)}' if stream.name else str(stamp_ns(header))
+        return save_snapshot(directory / name, estimate, stream.output.points(estimate, self._settings), about)
+
+    def _on_list_checkpoints(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """List the built-in checkpoint and those in checkpoint_directory."""
+        lines = list_checkpoints(Path(self._settings.checkpoint_directory).expanduser())
+        response.success, response.message = True, '\n'.join(lines)
+        return response
+
+    def _publish_diagnostics(self) -> None:
+        name = self.get_name()
+        statuses = [self._model_status(f'{name}: model')]
+        if self._is_active:
+            statuses += [self._camera_status(stream) for stream in self._streams.values()]
+        self._diagnostics.publish(array_of(statuses, self))
+
+    def _model_status(self, name: str) -> DiagnosticStatus:
+        if self._estimator is None or not self._is_active:
+            state = 'inactive' if self._estimator is not None else 'unconfigured'
+            level = Level.ERROR if self._reason else Level.OK
+            return status(name, level, self._reason or state, {'state': state})
+        return model_status(
+            name, self._estimator, self._loaded, self._settings, self._worker.durations(), self._loading
+        )
+
+    def _camera_status(self, stream: Stream) -> DiagnosticStatus:
+        report = stream.statistics.report()
+        found = findings(report, input_facts(self, stream.input), self._settings)
+        name = f'{self.get_name()}: {stream.name or "camera"}'
+        return camera_status(name, report, found, idle=not stream.output.wanted())

@@ -1,0 +1,97 @@
+"""Which camera_info goes with which image."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import NamedTuple
+
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from sidepth_ros.conversions import image_size, stamp_ns
+
+INFOS_KEPT = 16
+"""camera_infos remembered by stamp, so that an image finds its own even where K changes from frame to frame."""
+
+NO_INFO = 'no camera_info'
+MISMATCH = 'camera_info of another size'
+
+
+class Frame(NamedTuple):
+    """An image with the camera_info that goes with it.
+
+    Attributes:
+        image: The message.
+        info: The camera_info of the same stamp or, where there is none, the newest.
+        received_s: When the image came, time.monotonic().
+    """
+
+    image: Image | CompressedImage
+    info: CameraInfo
+    received_s: float
+
+
+class Outcome(NamedTuple):
+    """What an arriving message led to.
+
+    Attributes:
+        frame: An image that has its camera_info now; None while one waits.
+        lost: Why an image that waited was given up for a newer one; empty when none was.
+        detail: A sentence on that.
+    """
+
+    frame: Frame | None = None
+    lost: str = ''
+    detail: str = ''
+
+
+class Pairing:
+    """Finds the camera_info of the image's stamp or else the newest; an image that none fits waits for the next.
+
+    An image that the newest camera_info fits is not held back for one of its own stamp: most cameras never change
+    theirs, and some publish it at another rate.
+    """
+
+    def __init__(self) -> None:
+        self._infos: OrderedDict[int, CameraInfo] = OrderedDict()
+        self._newest: CameraInfo | None = None
+        self._waiting: Frame | None = None
+        self._why = ('', '')
+
+    def image(self, message: Image | CompressedImage, received_s: float) -> Outcome:
+        """Take an image."""
+        info = self._infos.get(stamp_ns(message.header), self._newest)
+        lost = self._why if self._waiting is not None else ('', '')
+        if info is not None and _fits(message, info):
+            self._waiting = None
+            return Outcome(Frame(message, info, received_s), *lost)
+        self._waiting = Frame(message, info or CameraInfo(), received_s)
+        self._why = _explain(message, info)
+        return Outcome(None, *lost)
+
+    def info(self, message: CameraInfo) -> Outcome:
+        """Take a camera_info."""
+        self._newest = message
+        self._infos[stamp_ns(message.header)] = message
+        if len(self._infos) > INFOS_KEPT:
+            self._infos.popitem(last=False)
+        if self._waiting is None or not _fits(self._waiting.image, message):
+            return Outcome()
+        frame, self._waiting = self._waiting._replace(info=message), None
+        return Outcome(frame)
+
+    def reset(self) -> None:
+        """Forget the stamps, keep the newest camera_info: time jumped."""
+        self._infos.clear()
+        self._waiting = None
+
+
+def _fits(message: Image | CompressedImage, info: CameraInfo) -> bool:
+    # The size of a compressed image is not known before it is decoded; it is checked then.
+    return isinstance(message, CompressedImage) or (message.width, message.height) == image_size(info)
+
+
+def _explain(message: Image | CompressedImage, info: CameraInfo | None) -> tuple[str, str]:
+    if info is None:
+        return NO_INFO, 'an image came and no camera_info yet'
+    width, height = image_size(info)
+    return MISMATCH, f'the image is {message.width}x{message.height}, its camera_info says {width}x{height}'

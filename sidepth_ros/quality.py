@@ -1,0 +1,43 @@
+"""Quality of service: what the node asks for, and what a mismatch is called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.qos import HistoryPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
+
+
+def input_qos() -> QoSProfile:
+    """Return sensor-data QoS with the newest message only: an old image is of no use."""
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+def output_qos() -> QoSProfile:
+    """Return reliable QoS, which best-effort subscribers take as well; depth_image_proc takes nothing else."""
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE)
+
+
+def overridable() -> QoSOverridingOptions:
+    """Return the options that let qos_overrides.TOPIC.(publisher|subscription).* parameters change a profile."""
+    kinds = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
+    return QoSOverridingOptions(kinds)
+
+
+def policy_name(kind: int) -> str:
+    """Return the name of the policy that an incompatible-QoS event names."""
+    return str(qos_policy_name_from_kind(kind)).lower()
+
+
+def watch(incompatible: Callable[[Any], None], lost: Callable[[Any], None] | None) -> SubscriptionEventCallbacks:
+    """Return the event callbacks of a subscription."""
+    return SubscriptionEventCallbacks(incompatible_qos=incompatible, message_lost=lost)
+
+
+__all__ = ['UnsupportedEventTypeError', 'input_qos', 'output_qos', 'overridable', 'policy_name', 'watch']

@@ -1,0 +1,135 @@
+"""What is wrong with a camera, and what to do about it: numbers in, sentences out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+from sidepth_ros.parameters import Settings
+from sidepth_ros.statistics import Report
+
+PROFILE_HINT = (
+    'large best-effort messages need shared memory: start both processes with FASTDDS_DEFAULT_PROFILES_FILE set to '
+    'config/fastdds_shm.xml of this package'
+)
+
+
+class Level(IntEnum):
+    """Levels of diagnostic_msgs/DiagnosticStatus."""
+
+    OK = 0
+    WARN = 1
+    ERROR = 2
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong."""
+
+    level: Level
+    sentence: str
+
+
+@dataclass(frozen=True)
+class TopicFacts:
+    """What the graph knows of an input topic.
+
+    Attributes:
+        name: Resolved name.
+        kind: Type that is subscribed to, as package/msg/Name.
+        publishers: How many publish that type on it.
+        other_kinds: Other types that somebody publishes on it.
+        incompatible: QoS policy over which a publisher cannot be heard; empty when none.
+        candidates: Topics of the right type that somebody does publish.
+    """
+
+    name: str
+    kind: str
+    publishers: int
+    other_kinds: tuple[str, ...] = ()
+    incompatible: str = ''
+    candidates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class InputFacts:
+    """The two topics of a camera."""
+
+    image: TopicFacts
+    info: TopicFacts
+
+
+def findings(report: Report, facts: InputFacts, settings: Settings) -> list[Finding]:
+    """Return what is wrong with a camera, the worst first; empty when all is well."""
+    found = [
+        *_silence(facts.image, report.image_age, report.images, report.lost, settings),
+        *_silence(facts.info, report.info_age, report.infos, 0, settings),
+        *_mismatch(report, facts),
+        *_slowness(report, settings),
+    ]
+    return sorted(found, key=lambda finding: -finding.level)
+
+
+def _silence(topic: TopicFacts, age_s: float, count: int, lost: int, settings: Settings) -> Iterator[Finding]:
+    if age_s < settings.input_timeout:
+        return
+    since = 'ever' if count == 0 else f'for {age_s:.1f} s'
+    missing = f'no message on {topic.name} {since}'
+    if topic.other_kinds and not topic.publishers:
+        carried = ', '.join(topic.other_kinds)
+        yield Finding(Level.ERROR, f'{missing}: it carries {carried}, not {topic.kind}{_transport(topic)}')
+    elif not topic.publishers:
+        there = f' ({topic.kind} is published on {", ".join(topic.candidates)})' if topic.candidates else ''
+        yield Finding(Level.ERROR, f'{missing}: nobody publishes it; start the camera or remap the topic{there}')
+    elif topic.incompatible:
+        yield Finding(
+            Level.ERROR,
+            f'{missing}: QoS cannot match, the publisher offers less {topic.incompatible} than is asked for; '
+            f'set qos_overrides.{topic.name}.subscription.{topic.incompatible} for this node',
+        )
+    elif count or lost:
+        why = f'the transport lost {lost} messages; {PROFILE_HINT}' if lost else 'the camera has stopped'
+        yield Finding(Level.ERROR, f'{missing}: {why}')
+    else:
+        yield Finding(Level.ERROR, f'{missing}, though {topic.publishers} publish it: {PROFILE_HINT}')
+
+
+def _transport(topic: TopicFacts) -> str:
+    for kind, transport in (('Image', 'raw'), ('CompressedImage', 'compressed')):
+        if f'sensor_msgs/msg/{kind}' in topic.other_kinds:
+            return f'; start the node with image_transport {transport!r}'
+    return ''
+
+
+def _mismatch(report: Report, facts: InputFacts) -> Iterator[Finding]:
+    if not report.stamps_agree:
+        yield Finding(
+            Level.WARN,
+            f'stamps of {facts.image.name} and {facts.info.name} differ: the newest camera_info is used; '
+            f'if the lens zooms or the topics belong to different cameras, depth is wrong',
+        )
+    if report.fault:
+        yield Finding(Level.WARN, report.fault)
+    if report.lost and report.images and report.lost > 0.2 * report.images:
+        total = report.lost + report.images
+        yield Finding(Level.WARN, f'the transport lost {report.lost} of {total} images; {PROFILE_HINT}')
+    if report.other_clock:
+        yield Finding(
+            Level.WARN,
+            'stamps are of another clock, so latency is not known: play a bag with --clock and set use_sim_time',
+        )
+
+
+def _slowness(report: Report, settings: Settings) -> Iterator[Finding]:
+    p95 = report.latency.p95
+    for level, limit in ((Level.ERROR, settings.latency_error), (Level.WARN, settings.latency_warn)):
+        if math.isfinite(p95) and p95 > limit:
+            yield Finding(level, f'latency p95 is {p95:.3f} s, above {limit:g} s')
+            break
+    working = report.published > 0 and report.image_age < settings.input_timeout
+    for level, limit in ((Level.ERROR, settings.rate_error), (Level.WARN, settings.rate_warn)):
+        if working and report.rate_out < limit:
+            yield Finding(level, f'{report.rate_out:.1f} depth images a second, below {limit:g}')
+            break

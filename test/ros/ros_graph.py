@@ -1,0 +1,231 @@
+"""A test's side of a real ROS graph: the depth node as a process of its own, cameras and listeners in this one.
+
+Waits are generous and end as soon as what they wait for is there: a busy machine makes a test slow, not red.
+"""
+
+from __future__ import annotations
+
+import array
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import rclpy
+import torch
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import GetParameters, SetParametersAtomically
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter, parameter_value_to_python
+from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, Image
+
+from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, save_checkpoint
+from sidepth_core.models import DepthNet
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 60.0
+"""How long anything may take on a busy machine before a test gives up on it."""
+
+
+def write_checkpoint(folder: Path, seed: int, *, scale: str = 'metric') -> Path:
+    """Write a checkpoint of random weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = DepthNet('mobilenet_v3_large').eval()
+    info = CheckpointInfo('mobilenet_v3_large', 128, 64, scale=scale, scale_note='random weights of a test')
+    save_checkpoint(folder, Checkpoint(network, None, info))
+    return folder
+
+
+class Process:
+    """A node in a process of its own, its output in a file."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self.log = log
+        with log.open('w') as output:
+            self._process = subprocess.Popen(
+                command, env=dict(environment), stdout=output, stderr=subprocess.STDOUT, cwd=ROOT
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def wait_for_words(self, words: str, timeout_s: float = PATIENCE_S) -> None:
+        deadline = time.monotonic() + timeout_s
+        while words not in self.said():
+            assert self.is_running, f'the process ended before it said {words!r}:\n{self.said()}'
+            assert time.monotonic() < deadline, f'it never said {words!r}:\n{self.said()}'
+            time.sleep(0.05)
+
+    def end(self, number: int = signal.SIGINT, timeout_s: float = 20.0) -> int:
+        """Send a signal, wait, and return the exit status."""
+        if self.is_running:
+            self._process.send_signal(number)
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise
+
+
+class Graph:
+    """This process's node: cameras that publish, listeners that keep what they hear."""
+
+    def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
+        self._environment = environment
+        self._folder = folder
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context, domain_id=int(environment['ROS_DOMAIN_ID']))
+        self.node = rclpy.create_node('tester', context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self.heard: dict[str, list[Any]] = defaultdict(list)
+        self._processes: list[Process] = []
+
+    def start(self, checkpoint: Path | str, *arguments: str, **parameters: object) -> Process:
+        """Start a depth node with these parameters; it activates itself unless told otherwise."""
+        values = {'checkpoint': str(checkpoint), 'threads': 1, **parameters}
+        pairs = [part for name, value in values.items() for part in ('-p', f'{name}:={_as_yaml(value)}')]
+        command = [sys.executable, '-m', 'sidepth_ros.depth_node', '--ros-args', *pairs, *arguments]
+        process = Process(command, self._environment, self._folder / f'node{len(self._processes)}.log')
+        self._processes.append(process)
+        return process
+
+    def listen(self, kind: type, topic: str, qos: object = 10, **options: Any) -> Any:
+        """Subscribe and keep every message in `heard[topic]`."""
+        return self.node.create_subscription(kind, topic, self.heard[topic].append, qos, **options)
+
+    def spin(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self._executor.spin_once(timeout_sec=min(left, 0.05))
+
+    def spin_until(self, done: Callable[[], object], what: str, timeout_s: float = PATIENCE_S) -> None:
+        """Spin until something is true, or fail with what was waited for and what the nodes said."""
+        deadline = time.monotonic() + timeout_s
+        while not done():
+            logs = '\n'.join(process.said() for process in self._processes)
+            assert time.monotonic() < deadline, f'waited {timeout_s:g} s for {what}; the nodes said:\n{logs}'
+            self._executor.spin_once(timeout_sec=0.02)
+
+    def call(self, kind: type, name: str, request: object, timeout_s: float = PATIENCE_S) -> Any:
+        """Call a service and return its response."""
+        client = self.node.create_client(kind, name)
+        self.spin_until(client.service_is_ready, f'service {name}', timeout_s)
+        future = client.call_async(request)
+        self.spin_until(future.done, f'an answer of {name}', timeout_s)
+        self.node.destroy_client(client)
+        return future.result()
+
+    def set_parameters(self, node: str, **values: object) -> list[Any]:
+        """Set parameters together and return the one result."""
+        request = SetParametersAtomically.Request(
+            parameters=[Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+        )
+        return self.call(SetParametersAtomically, f'{node}/set_parameters_atomically', request).result
+
+    def get_parameter(self, node: str, name: str) -> Any:
+        response = self.call(GetParameters, f'{node}/get_parameters', GetParameters.Request(names=[name]))
+        return parameter_value_to_python(response.values[0])
+
+    def change_state(self, node: str, transition: int) -> bool:
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return bool(self.call(ChangeState, f'{node}/change_state', request).success)
+
+    def state(self, node: str) -> str:
+        return str(self.call(GetState, f'{node}/get_state', GetState.Request()).current_state.label)
+
+    def close(self) -> None:
+        for process in self._processes:
+            process.end()
+        self._executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+
+def _as_yaml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return '[' + ', '.join(f"'{item}'" for item in value) + ']'
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+class FakeCamera:
+    """Publishes pictures and their camera_info as a driver does."""
+
+    def __init__(
+        self, graph: Graph, prefix: str = '', width: int = 160, height: int = 96, *, reliable: bool = True
+    ) -> None:
+        qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE) if reliable else qos_profile_sensor_data
+        self.graph, self.width, self.height = graph, width, height
+        self.images = graph.node.create_publisher(Image, f'{prefix}image', qos)
+        self.infos = graph.node.create_publisher(CameraInfo, f'{prefix}camera_info', qos)
+        self.frame_id = f'{prefix.strip("/") or "camera"}_optical'
+        self.stamp_ns = time.time_ns()
+
+    def wait_until_heard(self) -> None:
+        self.graph.spin_until(
+            lambda: self.images.get_subscription_count() and self.infos.get_subscription_count(), 'a subscribed node'
+        )
+        # Knowing of a reader is one thing, the reader's knowing of us another.
+        self.graph.spin(0.3)
+
+    def picture(self, seed: int = 0) -> npt.NDArray[np.uint8]:
+        """Return a picture with structure, (H, W, 3) uint8."""
+        generator = np.random.default_rng(seed)
+        coarse = generator.integers(0, 256, (self.height // 16, self.width // 16, 3), dtype=np.uint8)
+        return coarse.repeat(16, 0).repeat(16, 1)
+
+    def info(self, **changes: Any) -> Any:
+        """Return a camera_info of a pinhole camera with fx != fy and cx, cy off the middle."""
+        k = [120.0, 0.0, 71.5, 0.0, 125.0, 50.25, 0.0, 0.0, 1.0]
+        fields = {'width': self.width, 'height': self.height, 'k': k, 'distortion_model': 'plumb_bob', 'd': [0.0] * 5}
+        message = CameraInfo(**{**fields, **changes})
+        self._stamp(message.header)
+        return message
+
+    def image(self, picture: npt.NDArray[np.uint8] | None = None) -> Any:
+        picture = self.picture() if picture is None else picture
+        message = Image(
+            height=picture.shape[0],
+            width=picture.shape[1],
+            encoding='rgb8',
+            step=picture.shape[1] * 3,
+            data=array.array('B', picture.tobytes()),
+        )
+        self._stamp(message.header)
+        return message
+
+    def _stamp(self, header: Any) -> None:
+        header.frame_id = self.frame_id
+        header.stamp.sec, header.stamp.nanosec = divmod(self.stamp_ns, 1_000_000_000)
+
+    def send(self, picture: npt.NDArray[np.uint8] | None = None, **info: Any) -> int:
+        """Publish a picture with its camera_info, stamped a tenth of a second after the last; return the stamp."""
+        self.stamp_ns += 100_000_000
+        self.infos.publish(self.info(**info))
+        self.images.publish(self.image(picture))
+        return self.stamp_ns
+
+
+def stamp_of(message: Any) -> int:
+    """Return a message's stamp, nanoseconds."""
+    return int(message.header.stamp.sec) * 1_000_000_000 + int(message.header.stamp.nanosec)
