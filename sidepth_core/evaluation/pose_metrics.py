@@ -52,7 +52,7 @@ class PoseScores(NamedTuple):
         ate_m: Absolute trajectory error after the chosen alignment: root mean square of positions, metres.
         snippet_ate_m: SfMLearner's 5-frame error, mean over snippets, metres (see snippet_ate).
         snippet_ate_std_m: Its standard deviation, metres.
-        scale_ratio: Median of true over estimated step length: 1 for a metric estimate.
+        scale_ratio: Median of true over estimated step length, before any scaling: 1 for a metric estimate.
         scale_drift: Standard deviation of the logarithm of that ratio from step to step.
         path_m: Length of the true path, metres.
         frames: How many poses were compared.
@@ -194,11 +194,12 @@ def score_trajectory(
     """
     if len(estimate) != len(truth) or len(truth) < 2:
         raise ConfigError(f'{len(estimate)} estimated and {len(truth)} true poses, expected as many, at least two')
+    ratios = step_ratios(estimate, truth)
     if scaled:
         factor = align(estimate[:, :3, 3], truth[:, :3, 3], 'similarity').scale
         estimate = estimate.copy()
         estimate[:, :3, 3] *= factor
-    snippets, ratios = snippet_ate(estimate, truth), step_ratios(estimate, truth)
+    snippets = snippet_ate(estimate, truth)
     return PoseScores(
         segments=segment_errors(estimate, truth),
         ate_m=ate_rmse(estimate, truth, alignment),

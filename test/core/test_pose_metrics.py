@@ -146,7 +146,9 @@ def test_scale_ratio_is_true_over_estimated_and_skips_standing_frames() -> None:
 def test_scaled_scores_forgive_one_factor_for_the_whole_path() -> None:
     truth, estimate = straight(150), straight(150, 0.5)
     assert score_trajectory(estimate, truth).segments.translation_percent > 49
-    assert score_trajectory(estimate, truth, scaled=True).segments.translation_percent == pytest.approx(0, abs=1e-6)
+    scores = score_trajectory(estimate, truth, scaled=True)
+    assert scores.segments.translation_percent == pytest.approx(0, abs=1e-6)
+    assert scores.scale_ratio == pytest.approx(2)
 
 
 def test_trajectories_of_different_lengths_are_refused() -> None:

@@ -1,0 +1,138 @@
+"""`sidepth evaluate`: tables, JSON, CSV and pictures of how good a checkpoint is on drives."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from sidepth_core.data.sources import open_source
+from sidepth_core.errors import DatasetError
+from sidepth_core.evaluation.depth_metrics import CROPS, DepthProtocol
+from sidepth_core.evaluation.pose_metrics import ALIGNMENTS
+from sidepth_core.evaluation.report import print_drive, write_csv, write_json, write_pictures
+from sidepth_core.evaluation.run import MEASURES, DriveEvaluation, EvaluationSettings, evaluate
+from sidepth_core.evaluation.subject import POST_PROCESSING, Subject, load_subject
+
+EXAMPLES = """\
+sources with true depth: synthetic:street?seed=3&frames=50, KITTI raw, a bag with LiDAR and /tf_static, or a folder with
+image/, depth/ (16-bit PNG, or .npy in metres) and camera.json. Without any, view synthesis is measured.
+
+  sidepth evaluate 'synthetic:street?seed=3&frames=50'
+  sidepth evaluate --checkpoint runs/mine --depth --crop eigen --cap 80 --out scores drive/
+  sidepth evaluate --pose --zoom drive.mcap
+"""
+
+WHAT = {
+    'depth': 'score depth against the truth',
+    'pose': 'score the trajectory against true poses',
+    'zoom': 'score depth of zoomed views, and how its scale drifts',
+    'flicker': 'score changes of depth that the true motion does not explain',
+    'synthesis': 'score view synthesis by depth and pose, which needs no truth',
+}
+"""What each flag measures; the flags are those of MEASURES."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's arguments."""
+    arguments = argparse.ArgumentParser(
+        prog='sidepth evaluate',
+        description='Score depth, pose, zoom and flicker of a checkpoint on drives.',
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = arguments.add_argument
+    add('sources', nargs='+', metavar='SOURCE', help='drives: a bag, a video, a folder, KITTI, synthetic:...')
+    add('--checkpoint', help='directory, file or hf://org/repo; by default the one of the package')
+    for measure, text in WHAT.items():
+        add(f'--{measure}', action='store_true', help=f'{text} (everything when none is named)')
+    add('--cap', type=float, default=80.0, metavar='M', help='true depth from here on is left out (80 m)')
+    add('--min-depth', type=float, default=1e-3, metavar='M', help='true depth up to here is left out')
+    add('--crop', choices=tuple(CROPS), default='none', help='part of the image that is scored')
+    add('--post', choices=POST_PROCESSING, default='none', help='average with mirrored or zoomed passes')
+    add('--align', choices=ALIGNMENTS, default='similarity', help='alignment for the absolute trajectory error')
+    add('--every', type=int, default=1, metavar='N', help='look at every N-th frame only')
+    add('--limit', type=int, default=0, metavar='N', help='look at N frames of a drive at most (all)')
+    add('--zoom-every', type=int, default=5, metavar='N', help='measure zoom on every N-th of them (5)')
+    add('--pictures', type=int, default=6, metavar='N', help='about how many pictures of a drive (6)')
+    add('--device', default='auto', help='auto, cpu, cuda, cuda:1, ...')
+    add('--engine', default='eager', help='how the network runs; see sidepth benchmark')
+    add('--out', type=Path, metavar='DIR', help='write scores.json, scores.csv and pictures here')
+    return arguments
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `sidepth evaluate` and return its exit status."""
+    options = parser().parse_args(argv)
+    settings = settings_of(options)
+    subject = load_subject(options.checkpoint, device=options.device, engine=options.engine, post=options.post)
+    console = Console()
+    drives = []
+    for text in options.sources:
+        drives.append(evaluate_source(subject, text, settings, console))
+        print_drive(console, drives[-1], settings.protocol)
+    if options.out is not None:
+        write(options.out, subject, settings, drives, console)
+    return 0
+
+
+def settings_of(options: argparse.Namespace) -> EvaluationSettings:
+    """Return what the arguments ask for.
+
+    Raises:
+        ConfigError: If a value cannot be.
+    """
+    named = tuple(measure for measure in MEASURES if getattr(options, measure))
+    return EvaluationSettings(
+        measures=named or MEASURES,
+        protocol=DepthProtocol(options.crop, options.min_depth, options.cap),
+        alignment=options.align,
+        every=options.every,
+        limit=options.limit,
+        zoom_every=options.zoom_every,
+        pictures=options.pictures if options.out is not None else 0,
+    )
+
+
+def evaluate_source(subject: Subject, text: str, settings: EvaluationSettings, console: Console) -> DriveEvaluation:
+    """Return the figures of one drive, with a progress bar while it runs.
+
+    Raises:
+        DatasetError: If the drive cannot be read or has no frame.
+    """
+    source = open_source(text)
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task(text, total=None)
+        drive = evaluate(subject, source, settings, lambda frames: progress.update(task, completed=frames))
+    if not drive.frames:
+        reasons = '; '.join(drive.notes) or 'it says nothing about why'
+        raise DatasetError(f'{text!r} has no frame that can be evaluated: {reasons}')
+    return drive
+
+
+def write(
+    out: Path, subject: Subject, settings: EvaluationSettings, drives: Sequence[DriveEvaluation], console: Console
+) -> None:
+    """Write what was measured into a folder, and say where."""
+    estimator = subject.estimator
+    checkpoint = {
+        'name': subject.name,
+        'scale': estimator.info.scale,
+        'image_size': list(estimator.size),
+        'engine': estimator.engine_name,
+        'flip': estimator.flip,
+        'zoom': estimator.zoom,
+    }
+    write_json(out / 'scores.json', checkpoint, asdict(settings), drives)
+    write_csv(out / 'scores.csv', drives)
+    pictures = [path for drive in drives for path in write_pictures(out / 'pictures' / _file_name(drive.name), drive)]
+    console.print(f'\nscores.json, scores.csv and {len(pictures)} pictures are in {out}', highlight=False)
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r'[^\w.-]+', '_', name).strip('_')[-80:] or 'drive'

@@ -1,0 +1,197 @@
+"""Two checkpoints on the same frames: the table and the picture that end a fine-tuning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from sidepth_core.data.frames import Frame
+from sidepth_core.errors import ConfigError, DatasetError
+from sidepth_core.evaluation.gallery import Sample
+from sidepth_core.evaluation.run import DriveEvaluation, EvaluationSettings, evaluate_frames
+from sidepth_core.evaluation.subject import Subject
+from sidepth_core.pictures import (
+    Panel,
+    Picture,
+    depth_picture,
+    depth_span,
+    save_picture,
+    side_by_side,
+    sparse_depth_picture,
+    with_colour_bar,
+)
+
+
+class Row(NamedTuple):
+    """One figure of both checkpoints.
+
+    Attributes:
+        name: What it is, with its unit.
+        before: Of the first checkpoint; NaN where it could not be measured.
+        after: Of the second one.
+        lower_is_better: Which way is up.
+    """
+
+    name: str
+    before: float
+    after: float
+    lower_is_better: bool = True
+
+    @property
+    def gain(self) -> float:
+        """How much of the figure was gained, as a share of it; negative where it got worse; NaN where unknown."""
+        change = self.before - self.after if self.lower_is_better else self.after - self.before
+        return change / abs(self.before) if self.before else math.nan
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two checkpoints on the same frames.
+
+    Attributes:
+        rows: The figures, the one that decides first.
+        before: Everything about the first checkpoint.
+        after: Everything about the second one.
+    """
+
+    rows: tuple[Row, ...]
+    before: DriveEvaluation
+    after: DriveEvaluation
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the second checkpoint wins: in median-scaled AbsRel where depth is known, else in view synthesis."""
+        return self.rows[0].gain > 0
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the figures as JSON takes them; unknown ones are null."""
+        rows = [
+            {'name': row.name, 'before': _or_none(row.before), 'after': _or_none(row.after), 'gain': _or_none(row.gain)}
+            for row in self.rows
+        ]
+        return {'frames': self.before.frames, 'is_better': self.is_better, 'rows': rows}
+
+
+def _or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def compare(before: Subject, after: Subject, frames: Iterable[Frame], settings: EvaluationSettings) -> Comparison:
+    """Return how two checkpoints do on the same frames; the frames are read once and kept in memory.
+
+    Args:
+        before: The checkpoint that was there.
+        after: The one that may replace it.
+        frames: Held-out frames in order of time; neighbours in time are needed for view synthesis.
+        settings: What is measured.
+
+    Raises:
+        DatasetError: If nothing can be measured on these frames with both checkpoints.
+    """
+    kept = list(frames)
+    first, second = (evaluate_frames(subject, kept, settings, subject.name) for subject in (before, after))
+    rows = tuple(row for row in _rows(first, second) if not (math.isnan(row.before) and math.isnan(row.after)))
+    if not rows or math.isnan(rows[0].before) or math.isnan(rows[0].after):
+        notes = '; '.join({*first.notes, *second.notes})
+        raise DatasetError(f'{len(kept)} held-out frames cannot tell the checkpoints apart: {notes}')
+    return Comparison(rows, first, second)
+
+
+def _rows(before: DriveEvaluation, after: DriveEvaluation) -> list[Row]:
+    """Return every figure, what knows the truth before what does not."""
+    both = (before, after)
+
+    def row(name: str, part: str, *path: str, lower: bool = True) -> Row:
+        return Row(name, *(_figure(drive, part, *path) for drive in both), lower_is_better=lower)
+
+    return [
+        row('AbsRel, median-scaled', 'depth', 'scaled', 'abs_rel'),
+        row('d1, median-scaled', 'depth', 'scaled', 'd1', lower=False),
+        row('RMSE, median-scaled [m]', 'depth', 'scaled', 'rmse'),
+        row('AbsRel, as it is', 'depth', 'unscaled', 'abs_rel'),
+        row('view synthesis error', 'synthesis', 'error'),
+        row('pixels explained by motion', 'synthesis', 'explained', lower=False),
+        row('flicker', 'flicker', 'total'),
+        Row('zoom drift, std at 2x', *(_zoom_drift(drive) for drive in both)),
+        row('ATE [m]', 'pose', 'ate_m'),
+        Row('|log| of true over estimated step', *(_scale_error(drive) for drive in both)),
+    ]
+
+
+def _figure(drive: DriveEvaluation, *path: str) -> float:
+    value: object = drive
+    for name in path:
+        value = getattr(value, name, None)
+    return value if isinstance(value, float) else math.nan
+
+
+def _zoom_drift(drive: DriveEvaluation) -> float:
+    return drive.zoom[-1].drift_std if drive.zoom else math.nan
+
+
+def _scale_error(drive: DriveEvaluation) -> float:
+    ratio = _figure(drive, 'pose', 'scale_ratio')
+    return abs(math.log(ratio)) if ratio > 0 else math.nan
+
+
+def before_after(comparison: Comparison) -> Table:
+    """Return the table of a comparison for rich's console: every figure, and how much it gained."""
+    table = Table(title=f'before and after, {comparison.before.frames} held-out frames', title_justify='left')
+    table.add_column('', no_wrap=True)
+    for head in ('before', 'after', 'gain'):
+        table.add_column(head, justify='right')
+    for row in comparison.rows:
+        style = '' if math.isnan(row.gain) or abs(row.gain) < 0.005 else 'green' if row.gain > 0 else 'red'
+        gain = '' if math.isnan(row.gain) else f'[{style}]{row.gain:+.1%}[/{style}]' if style else f'{row.gain:+.1%}'
+        table.add_row(row.name, f'{row.before:.4f}', f'{row.after:.4f}', gain)
+    verdict = 'better' if comparison.is_better else 'not better'
+    table.caption = f'the new checkpoint is {verdict} in {comparison.rows[0].name}'
+    table.caption_justify = 'left'
+    return table
+
+
+def print_comparison(console: Console, comparison: Comparison) -> None:
+    """Print the table of a comparison."""
+    console.print(before_after(comparison))
+
+
+def comparison_picture(comparison: Comparison, count: int = 3) -> Picture:
+    """Return frames with the depth of both checkpoints, and the truth where it is known, side by side.
+
+    Raises:
+        ConfigError: If the comparison kept no pictures.
+    """
+    pairs = list(zip(comparison.before.samples, comparison.after.samples, strict=False))
+    pairs = [(first, second) for first, second in pairs if first.place == second.place][:count]
+    if not pairs:
+        raise ConfigError('the comparison kept no frames: evaluate with pictures of 1 or more')
+    return side_by_side([_comparison_row(first, second) for first, second in pairs])
+
+
+def _comparison_row(before: Sample, after: Sample) -> list[Panel]:
+    truth = before.truth_m
+    known = truth is not None and bool(((truth > 0) & (truth < float('inf'))).any())
+    span = depth_span(truth) if truth is not None and known else depth_span(before.depth_m, after.depth_m)
+    panels = [Panel(before.image, f'frame {before.place}'), Panel(depth_picture(before.depth_m, span), 'before')]
+    if truth is not None and known:
+        panels.append(Panel(depth_picture(after.depth_m, span), 'after'))
+        panels.append(Panel(with_colour_bar(sparse_depth_picture(truth, before.image, span), span), 'true depth'))
+    else:
+        panels.append(Panel(with_colour_bar(depth_picture(after.depth_m, span), span), 'after'))
+    return panels
+
+
+def save_comparison_picture(path: Path, comparison: Comparison) -> Path:
+    """Write the comparison's picture and return its path.
+
+    Raises:
+        ConfigError: If the comparison kept no pictures or the path is no image file name.
+        OSError: If it cannot be written.
+    """
+    return save_picture(path, comparison_picture(comparison))
