@@ -9,11 +9,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from sidepth_core.data.synthetic.arrays import pick, put, where_true
 from sidepth_core.data.synthetic.path import Path, Segment
 from sidepth_core.data.synthetic.rays import Rays
-from sidepth_core.data.synthetic.shapes import Kind
 from sidepth_core.data.synthetic.textures import MaterialTable, Surface, albedo, band, pulses
-from sidepth_core.data.synthetic.trace import Solids, inside, pairs_of
+from sidepth_core.data.synthetic.trace import Pairs, Solids, by_kind, inside, pairs_of
 
 Array = npt.NDArray[np.float64]
 MAX_STEP_M = 50.0
@@ -93,7 +93,7 @@ def locate(
     index = torch.zeros_like(x, dtype=torch.int64)
     for _, x0, y0, cos, sin, _ in table[1:].tolist():
         index += (east - x0) * cos + (north - y0) * sin > 0
-    s0, x0, y0, cos, sin, bend = table.T.contiguous()[:, index].unbind()
+    s0, x0, y0, cos, sin, bend = pick(table.T.contiguous(), index).unbind()
     ahead = (east - x0) * cos + (north - y0) * sin
     beside = (north - y0) * cos - (east - x0) * sin
     inner = (1 - bend * beside).clamp_(1e-3)
@@ -124,8 +124,8 @@ def ground_colour(ground: Ground, patches: list[Patch], table: MaterialTable, pl
     edges = torch.tensor(ground.edges, dtype=torch.float32, device=place.d.device)
     rows = torch.tensor(ground.materials, device=place.d.device)
     which = torch.searchsorted(edges, place.d)
-    material = rows[which]
-    period = table.numbers[:2, material]
+    material = pick(rows, which)
+    period = pick(table.cells[:2], material)
     surface = Surface(
         material, place.s, place.d, place.step_s, place.step_d, period[0], period[1], which.to(place.d.dtype)
     )
@@ -134,19 +134,35 @@ def ground_colour(ground: Ground, patches: list[Patch], table: MaterialTable, pl
     if len(edges):
         colour = _blend_bands(table, edges, rows, which, place, colour)
     for patch in patches:
-        cover = band(place.s, patch.first_s, patch.last_s, place.step_s)
-        cover *= band(place.d, patch.low_d, patch.high_d, place.step_d)
-        if patch.stripe:
-            half = torch.full_like(place.d, 0.5)
-            cover *= pulses(place.d / patch.stripe, half, place.step_d * (1.3 / patch.stripe)) * (1 - ground.wear / 2)
-        colour = torch.lerp(colour, _linear(patch.colour, colour), cover)
+        _paint_patch(patch, ground.wear, place, colour)
     for line in ground.lines:
-        cover = band(place.d, line.d - line.width / 2, line.d + line.width / 2, place.step_d * 1.2)
-        if line.spacing:
-            fill = torch.full_like(place.s, line.dash / line.spacing)
-            cover *= pulses(place.s / line.spacing, fill, place.step_s * (1.2 / line.spacing))
-        colour = torch.lerp(colour, _linear(line.colour, colour), cover * (1 - ground.wear))
+        _paint_line(line, ground.wear, place, colour)
     return colour * look.grain
+
+
+def _paint_patch(patch: Patch, wear: float, place: Place, colour: Tensor) -> None:
+    reach = (patch.last_s - patch.first_s + place.step_s) / 2
+    spots = where_true((place.s - (patch.first_s + patch.last_s) / 2).abs() < reach)
+    if not len(spots):
+        return
+    s, d, step_s, step_d = (pick(values, spots) for values in place)
+    cover = band(s, patch.first_s, patch.last_s, step_s) * band(d, patch.low_d, patch.high_d, step_d)
+    if patch.stripe:
+        half = torch.full_like(d, 0.5)
+        cover *= pulses(d / patch.stripe, half, step_d * (1.3 / patch.stripe)) * (1 - wear / 2)
+    put(colour, spots, torch.lerp(pick(colour, spots), _linear(patch.colour, colour), cover))
+
+
+def _paint_line(line: Line, wear: float, place: Place, colour: Tensor) -> None:
+    spots = where_true((place.d - line.d).abs() < (line.width + place.step_d * 1.2) / 2)
+    if not len(spots):
+        return
+    s, d, step_s, step_d = (pick(values, spots) for values in place)
+    cover = band(d, line.d - line.width / 2, line.d + line.width / 2, step_d * 1.2)
+    if line.spacing:
+        fill = torch.full_like(s, line.dash / line.spacing)
+        cover *= pulses(s / line.spacing, fill, step_s * (1.2 / line.spacing))
+    put(colour, spots, torch.lerp(pick(colour, spots), _linear(line.colour, colour), cover * (1 - wear)))
 
 
 def _blend_bands(
@@ -155,9 +171,9 @@ def _blend_bands(
     """Mix each pixel's band with the plain colour of the band whose edge runs through the pixel."""
     last = len(edges) - 1
     for other, edge in ((which - 1, which - 1), (which + 1, which)):
-        distance = (place.d - edges[edge.clamp(0, last)]).abs() / place.step_d
+        distance = (place.d - pick(edges, edge.clamp(0, last))).abs() / place.step_d
         share = (0.5 - distance).clamp_(0) * ((edge >= 0) & (edge <= last))
-        colour = torch.lerp(colour, table.colour[:, rows[other.clamp(0, last + 1)]], share)
+        colour = torch.lerp(colour, pick(pick(table.colour, rows), other.clamp(0, last + 1)), share)
     return colour
 
 
@@ -171,23 +187,17 @@ def ground_shade(solids: Solids, rays: Rays, depth_m: Tensor, softness: float) -
     The edge of a shade is as soft as the way that the light goes through the solid is short.
     """
     shade = torch.zeros_like(depth_m)
-    if not len(solids.box):
-        return shade
-    width = rays.width
-    pairs = pairs_of(solids.box, np.arange(len(solids.box)), width, depth_m.device)
-    keep = torch.nonzero(torch.isfinite(depth_m)[pairs.pixel]).squeeze(1)
-    solid, pixel = pairs.solid[keep], pairs.pixel[keep]
-    kinds = solids.kind[solid]
-    for kind in Kind:
-        chosen = torch.nonzero(kinds == int(kind)).squeeze(1)
-        if not len(chosen):
-            continue
-        row, spot = solid[chosen], pixel[chosen]
-        matrix = solids.to_unit[:, row].reshape(3, 3, -1)
-        z = depth_m[spot]
-        start = solids.origin[:, row] + (matrix[:, 0] * rays.x[spot] + matrix[:, 1] * rays.y[spot] + matrix[:, 2]) * z
-        direction = (solids.sun / solids.half)[:, row] + 1e-9
-        enter, leave = inside(kind, solids.cuts, row, start, direction)
-        blur = softness + 2.0 * z * max(rays.step)
-        shade.scatter_reduce_(0, spot, ((leave - enter.clamp(0)) / blur).clamp_(0, 1), 'amax')
+    on_ground = torch.isfinite(depth_m)
+    towards_sun = solids.sun / solids.half + 1e-9
+    for rows in solids.passes:
+        pairs = pairs_of(solids, rows, rays.width)
+        keep = where_true(pick(on_ground, pairs.pixel))
+        for kind, solid, pixel in by_kind(solids, Pairs(pick(pairs.solid, keep), pick(pairs.pixel, keep))):
+            matrix = pick(solids.to_unit, solid).view(3, 3, -1)
+            z = pick(depth_m, pixel)
+            ray = matrix[:, 0] * pick(rays.x, pixel) + matrix[:, 1] * pick(rays.y, pixel) + matrix[:, 2]
+            start = pick(solids.origin, solid) + ray * z
+            enter, leave = inside(kind, solids.cuts, solid, start, pick(towards_sun, solid))
+            blur = softness + 2.0 * max(rays.step) * z
+            shade.scatter_reduce_(0, pixel, ((leave - enter.clamp_(0)) / blur).clamp_(0, 1), 'amax')
     return shade

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sidepth_core.data.synthetic.arrays import pick, put, where_true
+from sidepth_core.data.synthetic.arrays import unit as unit_vectors
 from sidepth_core.data.synthetic.shapes import Kind
 from sidepth_core.data.synthetic.textures import Surface
 from sidepth_core.data.synthetic.trace import Solids
@@ -34,11 +36,11 @@ class Facet(NamedTuple):
 
 def facets(solids: Solids, solid: Tensor, x: Tensor, y: Tensor, depth_m: Tensor, step: tuple[float, float]) -> Facet:
     """Return the surface of each hit: solid (P,), ray (x, y, 1), depth (P,); step: rays' spacing (see Rays.step)."""
-    half = solids.half[:, solid]
-    axes = solids.to_unit[:, solid].reshape(3, 3, -1) * half[:, None]
-    kind = solids.kind[solid]
+    half = pick(solids.half, solid)
+    axes = pick(solids.to_unit, solid).reshape(3, 3, -1) * half[:, None]
+    kind = pick(solids.kind, solid)
     ray = axes[:, 0] * x + axes[:, 1] * y + axes[:, 2]
-    unit = solids.origin[:, solid] + ray / half * depth_m
+    unit = pick(solids.origin, solid) + ray / half * depth_m
     place = unit * half
     normal, face = _normals(solids, solid, kind, unit, half)
     # Moving one pixel aside slides the hit along the surface: dP = z (e - ray n_e / (n . ray)).
@@ -53,36 +55,40 @@ def facets(solids: Solids, solid: Tensor, x: Tensor, y: Tensor, depth_m: Tensor,
     return Facet(
         surface,
         face,
-        (normal * solids.sun[:, solid]).sum(dim=0),
-        (normal * solids.up[:, solid]).sum(dim=0),
+        (normal * pick(solids.sun, solid)).sum(dim=0),
+        (normal * pick(solids.up, solid)).sum(dim=0),
         place[2] + half[2],
     )
 
 
 def _normals(solids: Solids, solid: Tensor, kind: Tensor, unit: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
-    axis = unit.abs().argmax(dim=0)
-    sign = torch.gather(unit, 0, axis[None])[0] > 0
-    face = axis * 2 + sign
-    normal = torch.zeros_like(unit).scatter_(0, axis[None], torch.where(sign, 1.0, -1.0)[None])
-    cut = torch.nonzero(kind == int(Kind.CUT_BOX)).squeeze(1)
+    x, y, z = unit.abs()
+    on_x = x >= torch.maximum(y, z)
+    on_y = ~on_x & (y >= z)
+    on_z = ~(on_x | on_y)
+    on = torch.stack([on_x, on_y, on_z])
+    normal = torch.sign(unit) * on
+    face = on_y * 2 + on_z * 4 + (normal.sum(dim=0) > 0)
+    cut = where_true(kind == int(Kind.CUT_BOX))
     if len(cut):
-        planes = solids.cuts[:, solid[cut]].reshape(2, 4, -1)
-        excess = (planes[:, :3] * unit[:, cut]).sum(dim=1) - planes[:, 3]
+        planes = pick(solids.cuts, pick(solid, cut)).reshape(2, 4, -1)
+        place, size = pick(unit, cut), pick(half, cut)
+        excess = (planes[:, :3] * place).sum(dim=1) - planes[:, 3]
         for index in (0, 1):
             # A hit lies on the cut when it lies closer to it than to the cube's own faces.
-            on = excess[index].abs() < (1 - unit[:, cut].abs().amax(dim=0)).abs()
-            direction = planes[index, :3] / half[:, cut]
-            normal[:, cut] = torch.where(on, torch.nn.functional.normalize(direction, dim=0), normal[:, cut])
-            face[cut] = torch.where(on, 6 + index, face[cut])
-    curved = torch.nonzero(kind >= int(Kind.CYLINDER)).squeeze(1)
+            nearer = excess[index].abs() < (1 - place.abs().amax(dim=0)).abs()
+            put(normal, cut, torch.where(nearer, unit_vectors(planes[index, :3] / size), pick(normal, cut)))
+            put(face, cut, torch.where(nearer, 6 + index, pick(face, cut)))
+    curved = where_true(kind >= int(Kind.CYLINDER))
     if len(curved):
-        ball = kind[curved] == int(Kind.ELLIPSOID)
-        x, y, z = unit[:, curved]
+        ball = pick(kind, curved) == int(Kind.ELLIPSOID)
+        place = pick(unit, curved)
+        x, y, z = place
         lid = ~ball & ((1 - z.abs()).abs() < (1 - torch.hypot(x, y)).abs())
-        direction = torch.where(lid, torch.zeros_like(x), unit[:, curved] / half[:, curved])
+        direction = place / pick(half, curved) * ~lid
         direction[2] = torch.where(lid, z, direction[2] * ball)
-        normal[:, curved] = torch.nn.functional.normalize(direction, dim=0)
-        face[curved] = torch.where(lid, 4 + (z > 0).to(torch.int64), 0)
+        put(normal, curved, unit_vectors(direction))
+        put(face, curved, (4 + (z > 0).to(torch.int64)) * lid)
     return normal, face
 
 
@@ -97,14 +103,15 @@ def _surface(
     v = torch.where(flat, place[1] + half[1], place[2] + half[2])
     step_v = torch.where(flat, moved[1], moved[2])
     extent_v = 2 * torch.where(flat, half[1], half[2])
-    curved = torch.nonzero((kind >= int(Kind.CYLINDER)) & ~flat).squeeze(1)
+    curved = where_true((kind >= int(Kind.CYLINDER)) & ~flat)
     if len(curved):
-        radius = half[:2, curved].amax(dim=0)
-        ring = torch.hypot(place[0, curved], place[1, curved]).clamp_(1e-3)
-        u[curved] = radius * torch.atan2(place[1, curved], place[0, curved])
-        step_u[curved] = torch.hypot(moved[0, curved], moved[1, curved]) * (radius / ring).clamp_(1, 20)
-        extent_u[curved] = 2 * torch.pi * radius
+        radius = pick(half[:2], curved).amax(dim=0)
+        x, y = pick(place[:2], curved)
+        ring = torch.hypot(x, y).clamp_(1e-3)
+        put(u, curved, radius * torch.atan2(y, x))
+        put(step_u, curved, torch.hypot(*pick(moved[:2], curved)) * (radius / ring).clamp_(1, 20))
+        put(extent_u, curved, 2 * torch.pi * radius)
     # From the left edge of the face, so that patterns begin where it does.
     u = u + extent_u / 2
-    material = torch.gather(solids.material[:, solid], 0, face[None])[0]
-    return Surface(material, u, v, step_u, step_v, extent_u, extent_v, solids.seed[solid])
+    material = pick(solids.material.view(-1), face * solids.material.shape[1] + solid)
+    return Surface(material, u, v, step_u, step_v, extent_u, extent_v, pick(solids.seed, solid))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sidepth_core.camera import Camera
+from sidepth_core.data.synthetic.arrays import pick, put, where_true
 from sidepth_core.data.synthetic.ground import Ground, Patch, ground_colour, ground_depth, ground_shade, locate
 from sidepth_core.data.synthetic.hits import facets
 from sidepth_core.data.synthetic.path import Segment
@@ -17,7 +18,7 @@ from sidepth_core.data.synthetic.rays import Rays, camera_rays
 from sidepth_core.data.synthetic.shapes import FACES, Shapes
 from sidepth_core.data.synthetic.sky import Sky, sky_colour
 from sidepth_core.data.synthetic.textures import MaterialTable, albedo
-from sidepth_core.data.synthetic.trace import Pairs, Solids, batches, cast, pairs_of, shadow_view, trace, view
+from sidepth_core.data.synthetic.trace import Pairs, Solids, cast, shadow_view, trace, view
 
 Array = npt.NDArray[np.float64]
 SUB_PIXELS = ((-0.375, -0.125), (0.125, -0.375), (0.375, 0.125), (-0.125, 0.375))
@@ -106,8 +107,9 @@ def render(moment: Moment, T_world_camera: Array, camera: Camera, device: torch.
     samples = _Samples(rays.x, rays.y, hits.depth_m, hits.solid, shade)
     image, surface = _shade(moment, solids, samples, T_world_camera, rays)
     if antialias:
-        edges = torch.nonzero(_edges(surface, image, rays)).squeeze(1)
-        image[:, edges] = _supersample(moment, solids, samples, image[:, edges], edges, T_world_camera, rays)
+        edges = where_true(_edges(surface, image, rays))
+        if len(edges):
+            put(image, edges, _supersample(moment, solids, samples, hits.pairs, image, edges, T_world_camera, rays))
     image = image * rays.valid
     depth = torch.where(rays.valid, hits.depth_m, torch.nan)
     return Rendering(image.reshape(3, rays.height, rays.width), depth.reshape(rays.height, rays.width))
@@ -125,29 +127,24 @@ def _shade(
         for part in (light.direct, light.ambient, moment.sky.horizon)
     )
     on_sky = torch.isinf(samples.depth_m)
-    sky = torch.nonzero(on_sky).squeeze(1)
-    colour[:, sky] = sky_colour(
-        moment.sky, np.asarray(light.sun), samples.x[sky], samples.y[sky], T_world_camera, max(rays.step)
-    )
-    ground = torch.nonzero((samples.solid < 0) & ~on_sky).squeeze(1)
-    place = locate(
-        moment.segments, samples.x[ground], samples.y[ground], samples.depth_m[ground], T_world_camera, rays
-    )
-    sunlit = direct * (light.sun[2] * (1 - samples.shade[ground]))
-    lit = ground_colour(moment.ground, moment.patches, moment.table, place) * (
-        sunlit + ambient * (1 - 0.35 * samples.shade[ground])
-    )
-    colour[:, ground] = _hazed(lit, samples.depth_m[ground], air, light.haze)
-    surface[ground] = -1
-    solid = torch.nonzero(samples.solid >= 0).squeeze(1)
-    row, depth = samples.solid[solid], samples.depth_m[solid]
-    facet = facets(solids, row, samples.x[solid], samples.y[solid], depth, rays.step)
+    sky = where_true(on_sky)
+    put(colour, sky, sky_colour(moment.sky, light.sun, pick(samples.x, sky), pick(samples.y, sky), T_world_camera, max(rays.step)))
+    ground = where_true((samples.solid < 0) & ~on_sky)
+    on_ground = _Samples(*(pick(values, ground) for values in samples))
+    place = locate(moment.segments, on_ground.x, on_ground.y, on_ground.depth_m, T_world_camera, rays)
+    fall = direct * (light.sun[2] * (1 - on_ground.shade)) + ambient * (1 - 0.35 * on_ground.shade)
+    lit = ground_colour(moment.ground, moment.patches, moment.table, place) * fall
+    put(colour, ground, _hazed(lit, on_ground.depth_m, air, light.haze))
+    surface.index_fill_(0, ground, -1)
+    solid = where_true(samples.solid >= 0)
+    row, depth = pick(samples.solid, solid), pick(samples.depth_m, solid)
+    facet = facets(solids, row, pick(samples.x, solid), pick(samples.y, solid), depth, rays.step)
     look = albedo(moment.table, facet.surface)
     contact = 1 - 0.4 * torch.exp(facet.above_m * -3)
     fall = ambient * ((0.75 + 0.25 * facet.up) * contact) + direct * facet.sun.clamp(0)
     lit = look.colour * look.grain * torch.lerp(fall, torch.full_like(fall, 1.0), look.glow)
-    colour[:, solid] = _hazed(lit, depth, air, light.haze)
-    surface[solid] = row * FACES + facet.face
+    put(colour, solid, _hazed(lit, depth, air, light.haze))
+    put(surface, solid, row * FACES + facet.face)
     # A shoulder instead of clipping, then the display's square-root tone curve.
     exposed = colour * light.exposure
     return torch.sqrt_(1 - torch.exp_(-exposed)), surface
@@ -173,26 +170,41 @@ def _edges(surface: Tensor, image: Tensor, rays: Rays) -> Tensor:
 
 
 def _supersample(
-    moment: Moment, solids: Solids, samples: _Samples, centre: Tensor, edges: Tensor, T_world_camera: Array, rays: Rays
+    moment: Moment, solids: Solids, samples: _Samples, pairs: list[Pairs], image: Tensor, edges: Tensor,
+    T_world_camera: Array, rays: Rays,
 ) -> Tensor:
-    """Return the mean colour (3, E) of the edge pixels over their centre (3, E) and SUB_PIXELS."""
+    """Return the mean colour (3, E) of the edge pixels over their centre and SUB_PIXELS."""
     count, parts = len(edges), len(SUB_PIXELS)
-    if not count:
-        return centre
     offsets = torch.tensor(SUB_PIXELS, device=edges.device) * torch.tensor(rays.step, device=edges.device)
-    x = (samples.x[edges] + offsets[:, :1]).reshape(-1)
-    y = (samples.y[edges] + offsets[:, 1:]).reshape(-1)
+    x = (pick(samples.x, edges)[:, None] + offsets[:, 0]).view(-1)
+    y = (pick(samples.y, edges)[:, None] + offsets[:, 1]).view(-1)
     depth = ground_depth(x, y, T_world_camera)
     winner = torch.full_like(depth, -1, dtype=torch.int64)
     slot = torch.full_like(samples.solid, -1)
-    slot[edges] = torch.arange(count, device=edges.device)
-    for rows in batches(solids, rays):
-        pairs = pairs_of(solids.box, rows, rays.width, edges.device)
-        on_edge = slot[pairs.pixel]
-        keep = torch.nonzero(on_edge >= 0).squeeze(1)
-        solid, on_edge = pairs.solid[keep], on_edge[keep]
-        spread = Pairs(solid.repeat(parts), torch.cat([on_edge + part * count for part in range(parts)]))
-        cast(solids, spread, x, y, depth, winner)
-    sub = _Samples(x, y, depth, winner, samples.shade[edges].repeat(parts))
+    put(slot, edges, torch.arange(count, device=edges.device))
+    # Nothing behind the farthest of a pixel's neighbours can show in it.
+    around = _farthest_neighbour(samples.depth_m.view(rays.height, rays.width)).view(-1)
+    kept = []
+    for batch in pairs:
+        on_edge = pick(slot, batch.pixel)
+        keep = where_true(on_edge >= 0)
+        solid, pixel, on_edge = pick(batch.solid, keep), pick(batch.pixel, keep), pick(on_edge, keep)
+        keep = where_true(pick(solids.nearest_m, solid) <= pick(around, pixel))
+        kept.append(Pairs(pick(solid, keep), pick(on_edge, keep)))
+    solid, on_edge = (torch.cat(column) for column in zip(*kept, strict=True))
+    part = torch.arange(parts, device=edges.device)
+    spread = Pairs(solid.repeat_interleave(parts), (on_edge[:, None] * parts + part).view(-1))
+    cast(solids, spread, x, y, depth, winner)
+    sub = _Samples(x, y, depth, winner, pick(samples.shade, edges).repeat_interleave(parts))
     colour, _ = _shade(moment, solids, sub, T_world_camera, rays)
-    return (colour.reshape(3, parts, count).sum(dim=1) + centre) / (parts + 1)
+    return (colour.view(3, count, parts).sum(dim=2) + pick(image, edges)) / (parts + 1)
+
+
+def _farthest_neighbour(depth_m: Tensor) -> Tensor:
+    wide = depth_m.clone()
+    wide[:, 1:] = torch.maximum(wide[:, 1:], depth_m[:, :-1])
+    wide[:, :-1] = torch.maximum(wide[:, :-1], depth_m[:, 1:])
+    tall = wide.clone()
+    tall[1:] = torch.maximum(tall[1:], wide[:-1])
+    tall[:-1] = torch.maximum(tall[:-1], wide[1:])
+    return tall

@@ -36,7 +36,9 @@ class Sky(NamedTuple):
     halo: float
 
 
-def sky_colour(sky: Sky, sun: Array, x: Tensor, y: Tensor, T_world_camera: Array, step: float) -> Tensor:
+def sky_colour(
+    sky: Sky, sun: tuple[float, float, float], x: Tensor, y: Tensor, T_world_camera: Array, step: float
+) -> Tensor:
     """Return the linear colour (3, P) seen along rays (x, y, 1) that meet nothing."""
     rotation = T_world_camera[:3, :3]
     east, north, up = (x * float(row[0]) + y * float(row[1]) + float(row[2]) for row in rotation)

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-NOISE_SIZE = 256
+from sidepth_core.data.synthetic.arrays import pick, put, where_true
+
+NOISE_SIZE = 128
 TEXELS_PER_WAVE = 4.0
 PIXELS_PER_WAVE = 3.5
 """The finest octave is fully faded when its wavelength is this many pixels; bilinear warping can still carry it."""
@@ -57,12 +59,13 @@ class Material(NamedTuple):
 
 
 class MaterialTable(NamedTuple):
-    """The materials of a world as columns on the device: (3, M) linear colours and (M,) everything else."""
+    """The materials of a world as columns on the device: three linear colours (3, M), rectangles, grain."""
 
     colour: Tensor
     accent: Tensor
     frame: Tensor
-    numbers: Tensor
+    cells: Tensor
+    grain: Tensor
 
     @classmethod
     def of(cls, materials: list[Material], device: torch.device) -> MaterialTable:
@@ -71,12 +74,9 @@ class MaterialTable(NamedTuple):
             torch.tensor([getattr(material, name) for material in materials], dtype=torch.float32).square().T
             for name in ('colour', 'accent', 'frame')
         )
-        numbers = [
-            (*m.period, *m.fill, *m.border, m.bond, m.jitter, m.grain, m.streak, m.stain, m.finest, m.glow)
-            for m in materials
-        ]
-        table = torch.tensor(numbers, dtype=torch.float32).T
-        return cls(*(column.contiguous().to(device) for column in (*colours, table)))
+        cells = torch.tensor([(*m.period, *m.fill, *m.border, m.bond, m.jitter) for m in materials]).T
+        grain = torch.tensor([(m.fill[0], m.grain, m.streak, m.stain, m.finest, m.glow) for m in materials]).T
+        return cls(*(column.float().contiguous().to(device) for column in (*colours, cells, grain)))
 
 
 class Surface(NamedTuple):
@@ -105,7 +105,7 @@ class Surface(NamedTuple):
 
 @lru_cache(maxsize=4)
 def noise_table(device: torch.device) -> Tensor:
-    """Return (NOISE_SIZE ** 2, 4) smooth periodic noise of unit variance: each texel with its right, lower, diagonal."""
+    """Return (4, NOISE_SIZE ** 2) smooth periodic noise of unit variance: each texel with its right, lower, diagonal."""
     generator = np.random.default_rng(20221)
     spectrum = np.fft.fft2(generator.standard_normal((NOISE_SIZE, NOISE_SIZE)))
     frequency = np.fft.fftfreq(NOISE_SIZE)
@@ -114,7 +114,7 @@ def noise_table(device: torch.device) -> Tensor:
     field = np.fft.ifft2(spectrum * np.exp(-0.5 * ((radius - 0.75) / 0.3) ** 2) * (radius > 0)).real
     field = np.clip(field / field.std(), -2.5, 2.5)
     corners = [np.roll(field, shift, axis=(0, 1)) for shift in ((0, 0), (0, -1), (-1, 0), (-1, -1))]
-    return torch.from_numpy(np.stack(corners, axis=-1).reshape(-1, 4).astype(np.float32)).to(device)
+    return torch.from_numpy(np.stack(corners).reshape(4, -1).astype(np.float32)).to(device)
 
 
 def noise(u: Tensor, v: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ def noise(u: Tensor, v: Tensor) -> Tensor:
     u, v = u * TEXELS_PER_WAVE, v * TEXELS_PER_WAVE
     column, row = torch.floor(u), torch.floor(v)
     index = (row.to(torch.int32) & (NOISE_SIZE - 1)) * NOISE_SIZE + (column.to(torch.int32) & (NOISE_SIZE - 1))
-    corners = noise_table(u.device).index_select(0, index).T
+    corners = pick(noise_table(u.device), index)
     right, down = u - column, v - row
     upper = torch.lerp(corners[0], corners[1], right)
     return torch.lerp(upper, torch.lerp(corners[2], corners[3], right), down)
@@ -134,7 +134,7 @@ def grain(u: Tensor, v: Tensor, step: Tensor, octaves: int = 3) -> Tensor:
     The octaves lie at powers of two of a metre, whoever looks; what changes with distance is which of them are seen.
     """
     level = torch.log2(step * PIXELS_PER_WAVE)
-    finest = torch.ceil(level)
+    finest = torch.floor(level).add_(1)
     fresh = finest - level
     total = torch.zeros_like(u)
     for octave in range(octaves):
@@ -177,17 +177,12 @@ class Albedo(NamedTuple):
 
 def albedo(table: MaterialTable, surface: Surface) -> Albedo:
     """Return the look of surfaces."""
-    period_u, period_v, fill_u, fill_v, border_u, border_v, bond, jitter, rough, streak, stain, finest, glow = (
-        table.numbers[:, surface.material].unbind()
-    )
-    colour = table.colour[:, surface.material]
-    drawn = torch.nonzero(fill_u > 0).squeeze(1)
+    fill, rough, streak, stain, finest, glow = pick(table.grain, surface.material)
+    colour = pick(table.colour, surface.material)
+    drawn = where_true(fill > 0)
     if len(drawn):
-        cells = tuple(
-            values[drawn] for values in (period_u, period_v, fill_u, fill_v, border_u, border_v, bond, jitter)
-        )
-        part = Surface(*(values[drawn] for values in surface))
-        colour[:, drawn] = _rectangles(table, part, cells, colour[:, drawn])
+        part = Surface(*(pick(values, drawn) for values in surface))
+        put(colour, drawn, _rectangles(table, part, pick(colour, drawn)))
     u, v = surface.u + surface.seed * 3.7, surface.v + surface.seed * 1.3
     coarse = torch.maximum(torch.maximum(surface.step_u, surface.step_v), finest / PIXELS_PER_WAVE)
     across = torch.maximum(torch.maximum(surface.step_u / STREAK_ASPECT, surface.step_v), finest / PIXELS_PER_WAVE)
@@ -197,8 +192,8 @@ def albedo(table: MaterialTable, surface: Surface) -> Albedo:
     return Albedo(colour, light.clamp_(0.15), glow)
 
 
-def _rectangles(table: MaterialTable, surface: Surface, cells: tuple[Tensor, ...], colour: Tensor) -> Tensor:
-    period_u, period_v, fill_u, fill_v, border_u, border_v, bond, jitter = cells
+def _rectangles(table: MaterialTable, surface: Surface, colour: Tensor) -> Tensor:
+    period_u, period_v, fill_u, fill_v, border_u, border_v, bond, jitter = pick(table.cells, surface.material)
     per_u = torch.round(surface.extent_u / period_u).clamp(1) / surface.extent_u
     per_v = torch.round(surface.extent_v / period_v).clamp(1) / surface.extent_v
     # A box 1.3 pixels wide leaves edges about as sharp as a good lens does.
@@ -210,5 +205,5 @@ def _rectangles(table: MaterialTable, surface: Surface, cells: tuple[Tensor, ...
     hashed = torch.sin(torch.floor(column) * 12.9898 + torch.floor(row) * 78.233 + surface.seed) * 437.585
     sharp = (1 - torch.maximum(step_u, step_v)).clamp(0, 1)
     spread = 1 + jitter * sharp * (2 * (hashed - torch.floor(hashed)) - 1)
-    framed = torch.lerp(colour, table.frame[:, surface.material], outer)
-    return torch.lerp(framed, table.accent[:, surface.material] * spread, inner)
+    framed = torch.lerp(colour, pick(table.frame, surface.material), outer)
+    return torch.lerp(framed, pick(table.accent, surface.material) * spread, inner)

@@ -8,6 +8,7 @@ already hit are dropped before anything is computed for them.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -15,21 +16,29 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from sidepth_core.data.synthetic.arrays import pick, where_true
 from sidepth_core.data.synthetic.rays import Rays
 from sidepth_core.data.synthetic.shapes import Kind, Shapes
 
 NEAR_M = 0.05
 """Nothing closer than this is drawn."""
-BATCH_SHARES = (0.6, 1.2, 2.0)
-"""How many pairs, in frames' worth of pixels, each pass from near to far may take; the last takes the rest."""
+FIRST_PASS = 0.9
+"""How many pairs, in frames' worth of pixels, the first pass takes: what hides most of the rest."""
 TINY = 1e-9
 CORNERS = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
 EDGES = np.array([(i, i | bit) for i in range(8) for bit in (1, 2, 4) if not i & bit])
 Array = npt.NDArray[np.float64]
 
 
+class Run(NamedTuple):
+    """Neighbouring rows of solids of one kind."""
+
+    kind: Kind
+    rows: range
+
+
 class Solids(NamedTuple):
-    """The N solids that a camera can see, sorted from near to far; all but `box` and `nearest_m` are on the device.
+    """The N solids that a camera can see, by and large from near to far; the tensors are on the device.
 
     Attributes:
         to_unit: (9, N), rows of the matrix that takes camera-frame directions to the solid's unit space.
@@ -41,8 +50,10 @@ class Solids(NamedTuple):
         seed: (N,), see Shapes.
         up: (3, N), the world's up in the solid's own axes.
         sun: (3, N), the direction to the sun in the solid's own axes.
-        box: (N, 4) int64, first and last column, first and last row that it can touch.
         nearest_m: (N,) least depth of its bounding box.
+        box: (N, 4) int64, first and last column, first and last row that it can touch.
+        passes: Rows that are cast together, near ones first; within a pass the solids are ordered by kind.
+        runs: Stretches of rows of one kind.
     """
 
     to_unit: Tensor
@@ -54,8 +65,10 @@ class Solids(NamedTuple):
     seed: Tensor
     up: Tensor
     sun: Tensor
+    nearest_m: Tensor
     box: npt.NDArray[np.int64]
-    nearest_m: Array
+    passes: tuple[range, ...]
+    runs: tuple[Run, ...]
 
 
 class Pairs(NamedTuple):
@@ -66,10 +79,17 @@ class Pairs(NamedTuple):
 
 
 class Hits(NamedTuple):
-    """What each of P rays meets first: depth along Z in metres (inf: nothing) and the solid's row (-1: none)."""
+    """What each of P rays meets first.
+
+    Attributes:
+        depth_m: (P,) depth along Z, metres; inf where nothing is met.
+        solid: (P,) int64 row of the solid, -1 where there is none.
+        pairs: Every pair that was looked at, from near to far.
+    """
 
     depth_m: Tensor
     solid: Tensor
+    pairs: list[Pairs]
 
 
 def view(shapes: Shapes, T_world_camera: Array, sun: Array, rays: Rays) -> Solids:
@@ -98,6 +118,10 @@ def _select(shapes: Shapes, corners: Array, T_world_camera: Array, sun: Array, r
     wide = np.minimum(box[:, 1] - box[:, 0], box[:, 3] - box[:, 2]) >= 0
     order = np.flatnonzero(wide)
     order = order[np.argsort(nearest[order], kind='stable')]
+    area = (box[order, 1] - box[order, 0] + 1) * (box[order, 3] - box[order, 2] + 1)
+    near = int(np.searchsorted(np.cumsum(area), FIRST_PASS * rays.width * rays.height))
+    passes = tuple(rows for rows in (range(near), range(near, len(order))) if len(rows))
+    order = np.concatenate([part[np.argsort(shapes.kind[part], kind='stable')] for part in (order[:near], order[near:])])
     half = shapes.half[order]
     to_unit = axes[order] / half[:, :, None]
     origin = -np.einsum('nij,nj->ni', to_unit, centre[order])
@@ -116,9 +140,18 @@ def _select(shapes: Shapes, corners: Array, T_world_camera: Array, sun: Array, r
         put(shapes.seed[order]),
         put(shapes.axes[order, :, 2]),
         put(shapes.axes[order] @ sun),
+        put(nearest[order]),
         box[order],
-        nearest[order],
+        passes,
+        _runs(shapes.kind[order], near),
     )
+
+
+def _runs(kind: npt.NDArray[np.int64], near: int) -> tuple[Run, ...]:
+    changes = np.flatnonzero((np.diff(kind) != 0) | (np.arange(1, len(kind)) == near)) + 1 if len(kind) else []
+    bounds = [0, *(int(change) for change in changes), len(kind)]
+    rows = (range(first, last) for first, last in zip(bounds[:-1], bounds[1:], strict=True) if last > first)
+    return tuple(Run(Kind(int(kind[part.start])), part) for part in rows)
 
 
 def _screen_boxes(corners: Array, rays: Rays) -> tuple[npt.NDArray[np.int64], Array]:
@@ -139,69 +172,62 @@ def _screen_boxes(corners: Array, rays: Rays) -> tuple[npt.NDArray[np.int64], Ar
     return np.stack(bounds, axis=1).astype(np.int64), np.maximum(depth.min(axis=1), NEAR_M)
 
 
-def pairs_of(box: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], width: int, device: torch.device) -> Pairs:
-    """Return all pairs of the solids `rows` with the pixels of their boxes."""
-    columns = box[rows, 1] - box[rows, 0] + 1
-    heights = box[rows, 3] - box[rows, 2] + 1
-    lines = np.repeat(np.arange(len(rows)), heights)
-    line_of_solid = np.arange(len(lines)) - np.repeat(np.cumsum(heights) - heights, heights)
-    starts = (box[rows, 2][lines] + line_of_solid) * width + box[rows, 0][lines]
-    counts = columns[lines]
-    offsets = starts - (np.cumsum(counts) - counts)
-    total = int(counts.sum())
-    repeats = torch.from_numpy(counts).to(device)
-    line = torch.repeat_interleave(torch.arange(len(lines), device=device), repeats, output_size=total)
-    solid = torch.from_numpy(rows[lines]).to(device)[line]
-    pixel = torch.from_numpy(offsets).to(device)[line] + torch.arange(total, device=device)
-    return Pairs(solid, pixel)
-
-
-def batches(solids: Solids, rays: Rays) -> list[npt.NDArray[np.int64]]:
-    """Return the rows of the solids in passes from near to far."""
-    box = solids.box
-    area = (box[:, 1] - box[:, 0] + 1) * (box[:, 3] - box[:, 2] + 1)
-    reached = np.cumsum(area) / (rays.width * rays.height)
-    limits = np.searchsorted(reached, np.cumsum(BATCH_SHARES))
-    return [rows for rows in np.split(np.arange(len(box)), limits) if len(rows)]
+def pairs_of(solids: Solids, rows: range, width: int) -> Pairs:
+    """Return all pairs of a run of solids with the pixels of their boxes, solid by solid."""
+    box = solids.box[rows.start : rows.stop]
+    columns, heights = box[:, 1] - box[:, 0] + 1, box[:, 3] - box[:, 2] + 1
+    solid = np.repeat(np.arange(rows.start, rows.stop), heights)
+    line = np.arange(len(solid)) - np.repeat(np.cumsum(heights) - heights, heights)
+    counts = np.repeat(columns, heights)
+    starts = np.repeat(box[:, 2] * width + box[:, 0], heights) + line * width
+    pixel = np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+    device = solids.kind.device
+    return Pairs(torch.from_numpy(np.repeat(solid, counts)).to(device), torch.from_numpy(pixel).to(device))
 
 
 def trace(solids: Solids, rays: Rays, background_m: Tensor) -> Hits:
     """Return what each pixel's ray meets first, in front of a background of known depth (P,)."""
     depth = background_m.clone()
     winner = torch.full_like(depth, -1, dtype=torch.int64)
-    nearest = torch.from_numpy(solids.nearest_m.astype(np.float32)).to(depth.device)
-    for rows in batches(solids, rays):
-        pairs = pairs_of(solids.box, rows, rays.width, depth.device)
-        keep = torch.nonzero(nearest[pairs.solid] < depth[pairs.pixel]).squeeze(1)
-        cast(solids, Pairs(pairs.solid[keep], pairs.pixel[keep]), rays.x, rays.y, depth, winner)
-    return Hits(depth, winner)
+    looked_at = []
+    for rows in solids.passes:
+        pairs = pairs_of(solids, rows, rays.width)
+        looked_at.append(pairs)
+        keep = where_true(pick(solids.nearest_m, pairs.solid) < pick(depth, pairs.pixel))
+        cast(solids, Pairs(pick(pairs.solid, keep), pick(pairs.pixel, keep)), rays.x, rays.y, depth, winner)
+    return Hits(depth, winner, looked_at)
 
 
 def cast(solids: Solids, pairs: Pairs, x: Tensor, y: Tensor, depth: Tensor, winner: Tensor) -> None:
-    """Intersect pairs and lower `depth` (P,) and `winner` (P,) in place where something nearer is hit."""
-    kinds = solids.kind[pairs.solid]
-    for kind in Kind:
-        chosen = torch.nonzero(kinds == int(kind)).squeeze(1)
-        if not len(chosen):
-            continue
-        solid, pixel = pairs.solid[chosen], pairs.pixel[chosen]
-        enter = first_crossing(kind, solids, solid, x[pixel], y[pixel])
-        found = torch.nonzero(enter < depth[pixel]).squeeze(1)
-        solid, pixel, enter = solid[found], pixel[found], enter[found]
-        depth.scatter_reduce_(0, pixel, enter, 'amin')
-        best = torch.nonzero(enter == depth[pixel]).squeeze(1)
+    """Intersect pairs, ordered by solid, and lower `depth` and `winner` (P,) in place where something nearer is hit."""
+    for kind, solid, pixel in by_kind(solids, pairs):
+        enter = first_crossing(kind, solids, solid, pick(x, pixel), pick(y, pixel))
+        found = where_true(enter < pick(depth, pixel))
+        hit, spot, enter = pick(solid, found), pick(pixel, found), pick(enter, found)
+        depth.scatter_reduce_(0, spot, enter, 'amin')
+        best = where_true(enter == pick(depth, spot))
         # Where two solids are met at the very same depth, the larger row wins on every device.
-        winner[pixel[best]] = -1
-        winner.scatter_reduce_(0, pixel[best], solid[best], 'amax')
+        hit, spot = pick(hit, best), pick(spot, best)
+        winner.index_fill_(0, spot, -1)
+        winner.scatter_reduce_(0, spot, hit, 'amax')
+
+
+def by_kind(solids: Solids, pairs: Pairs) -> Iterator[tuple[Kind, Tensor, Tensor]]:
+    """Yield the pairs, ordered by solid, in stretches of solids of one kind."""
+    starts = torch.tensor([run.rows.start for run in solids.runs], device=pairs.solid.device)
+    bounds = [*torch.searchsorted(pairs.solid, starts).tolist(), len(pairs.solid)]
+    for run, first, last in zip(solids.runs, bounds[:-1], bounds[1:], strict=True):
+        if last > first:
+            yield run.kind, pairs.solid[first:last], pairs.pixel[first:last]
 
 
 def first_crossing(kind: Kind, solids: Solids, solid: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """Return the depth (M,) at which the ray (x, y, 1) enters its solid; inf where it misses or starts inside."""
-    matrix = solids.to_unit[:, solid]
+    matrix = pick(solids.to_unit, solid)
     dx = torch.addcmul(matrix[2] + TINY, matrix[0], x).addcmul_(matrix[1], y)
     dy = torch.addcmul(matrix[5] + TINY, matrix[3], x).addcmul_(matrix[4], y)
     dz = torch.addcmul(matrix[8] + TINY, matrix[6], x).addcmul_(matrix[7], y)
-    enter, leave = inside(kind, solids.cuts, solid, solids.origin[:, solid], torch.stack([dx, dy, dz]))
+    enter, leave = inside(kind, solids.cuts, solid, pick(solids.origin, solid), torch.stack([dx, dy, dz]))
     return torch.where((enter < leave) & (enter > NEAR_M), enter, torch.inf)
 
 
@@ -220,7 +246,7 @@ def inside(kind: Kind, cuts: Tensor, solid: Tensor, origin: Tensor, direction: T
         enter, leave = _overlap(*_slab(ox, dx), *_slab(oy, dy))
     enter, leave = _overlap(enter, leave, *_slab(oz, dz))
     if kind == Kind.CUT_BOX:
-        planes = cuts[:, solid]
+        planes = pick(cuts, solid)
         for nx, ny, nz, limit in (planes[:4].unbind(), planes[4:].unbind()):
             along = nx * dx + ny * dy + nz * dz + TINY
             crossing = (limit - (nx * ox + ny * oy + nz * oz)) / along

@@ -18,6 +18,8 @@ from sidepth_core.data.synthetic.sky import Sky
 from sidepth_core.data.synthetic.textures import MaterialTable
 
 KEPT_PIECES = 64
+PATCH_SIGHT_M = 90.0
+"""Patches of the ground farther ahead are too flat to the eye to be drawn."""
 
 
 class Piece(NamedTuple):
@@ -77,7 +79,7 @@ class World:
             Shapes.joined([piece.shapes for piece in pieces] + moving),
             self.scene.path.between(s - behind, s + ahead + 200),
             self.scene.ground,
-            [patch for piece in pieces for patch in piece.patches],
+            [patch for piece in pieces for patch in piece.patches if s - 10 < patch.last_s and patch.first_s < s + PATCH_SIGHT_M],
             self._table,
             self.scene.light,
             self.scene.sky,
