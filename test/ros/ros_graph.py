@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ def write_checkpoint(folder: Path, seed: int, *, scale: str = 'metric') -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = DepthNet('mobilenet_v3_large').eval()
-    info = CheckpointInfo('mobilenet_v3_large', 128, 64, scale=scale, scale_note='random weights of a test')
+    info = CheckpointInfo('mobilenet_v3_large', 64, 32, scale=scale, scale_note='random weights of a test')
     save_checkpoint(folder, Checkpoint(network, None, info))
     return folder
 
@@ -96,7 +96,6 @@ class Graph:
         self.node = rclpy.create_node('tester', context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
-        self.heard: dict[str, list[Any]] = defaultdict(list)
         self._processes: list[Process] = []
 
     def start(self, checkpoint: Path | str, *arguments: str, **parameters: object) -> Process:
@@ -108,9 +107,13 @@ class Graph:
         self._processes.append(process)
         return process
 
-    def listen(self, kind: type, topic: str, qos: object = 10, **options: Any) -> Any:
-        """Subscribe and keep every message in `heard[topic]`."""
-        return self.node.create_subscription(kind, topic, self.heard[topic].append, qos, **options)
+    @contextmanager
+    def hearing(self, kind: type, topic: str, qos: object = 10) -> Iterator[list[Any]]:
+        """Subscribe as long as the context lasts; the list holds every message that came."""
+        heard: list[Any] = []
+        subscription = self.node.create_subscription(kind, topic, heard.append, qos)
+        yield heard
+        self.node.destroy_subscription(subscription)
 
     def spin(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -121,9 +124,18 @@ class Graph:
         """Spin until something is true, or fail with what was waited for and what the nodes said."""
         deadline = time.monotonic() + timeout_s
         while not done():
-            logs = '\n'.join(process.said() for process in self._processes)
-            assert time.monotonic() < deadline, f'waited {timeout_s:g} s for {what}; the nodes said:\n{logs}'
+            assert time.monotonic() < deadline, f'waited {timeout_s:g} s for {what}; the nodes said:\n{self.said()}'
             self._executor.spin_once(timeout_sec=0.02)
+
+    def spin_until_quiet(self, *heard: list[Any], seconds: float = 0.5) -> None:
+        """Spin until none of the lists has grown for a while."""
+        sizes: list[int] = []
+        while sizes != (sizes := [len(messages) for messages in heard]):
+            self.spin(seconds)
+
+    def said(self) -> str:
+        """Return what all processes wrote."""
+        return '\n'.join(process.said() for process in self._processes)
 
     def call(self, kind: type, name: str, request: object, timeout_s: float = PATIENCE_S) -> Any:
         """Call a service and return its response."""
@@ -217,6 +229,17 @@ class FakeCamera:
     def _stamp(self, header: Any) -> None:
         header.frame_id = self.frame_id
         header.stamp.sec, header.stamp.nanosec = divmod(self.stamp_ns, 1_000_000_000)
+
+    def send_until_heard(self, *heard: list[Any]) -> None:
+        """Publish until every list has something: only then are all connections made. Then empty the lists."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not all(heard):
+            assert time.monotonic() < deadline, f'no output in {PATIENCE_S:g} s; the nodes said:\n{self.graph.said()}'
+            self.send()
+            self.graph.spin(0.2)
+        self.graph.spin_until_quiet(*heard)
+        for messages in heard:
+            messages.clear()
 
     def send(self, picture: npt.NDArray[np.uint8] | None = None, **info: Any) -> int:
         """Publish a picture with its camera_info, stamped a tenth of a second after the last; return the stamp."""
