@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,10 +41,12 @@ class WeightedSource(NamedTuple):
     Attributes:
         source: The drive.
         weight: Relative to the other sources: 2 means twice as often, however many clips there are.
+        group: Sources of one group, as the drives of one folder, share the weight by their clips; '' for none.
     """
 
     source: FrameSource
     weight: float = 1.0
+    group: str = ''
 
 
 class Progress(NamedTuple):
@@ -94,7 +97,9 @@ def prepare(
         manifest = {
             'format': FORMAT,
             'settings': settings.describe(),
-            'sources': [{'identity': _identity(item.source), 'weight': item.weight} for item in weighted],
+            'sources': [
+                {'identity': _identity(item.source), 'weight': item.weight, 'group': item.group} for item in weighted
+            ],
         }
         if _is_complete(out, manifest):
             return PrepareReport.load(out / 'report.json')
@@ -192,7 +197,7 @@ def _finish(weighted: Sequence[WeightedSource], out: Path, settings: PrepareSett
         sequence += stretches.sequences
         found.append(stretches)
         motions.append(frames.motion_px)
-        summaries.append(_summary(item.weight, state, frames, stretches, codec))
+        summaries.append(_summary(item, state, frames, stretches, codec))
     height, width = settings.cached_size
     report = PrepareReport(str(out), width, height, tuple(summaries))
     if not report.clips:
@@ -203,11 +208,14 @@ def _finish(weighted: Sequence[WeightedSource], out: Path, settings: PrepareSett
     return report
 
 
-def _summary(weight: float, state: Sifted, frames: FrameTable, stretches: Stretches, codec: str) -> SourceSummary:
+def _summary(
+    item: WeightedSource, state: Sifted, frames: FrameTable, stretches: Stretches, codec: str
+) -> SourceSummary:
     clips, report = stretches.clips, state.report
     return SourceSummary(
         name=report.name,
-        weight=weight,
+        weight=item.weight,
+        group=item.group,
         claimed=report.claimed,
         read=report.read,
         skipped=dict(report.skipped),
@@ -229,7 +237,12 @@ def _summary(weight: float, state: Sifted, frames: FrameTable, stretches: Stretc
 
 def _identity(source: FrameSource) -> str:
     """Return what tells this source, with its options, from any other."""
-    return str(getattr(source, 'identity', source.report.name))
+    if isinstance(source, DeferredSource):
+        return source.identity
+    if is_dataclass(source):
+        settings = {each.name: getattr(source, each.name) for each in fields(source) if each.name != 'report'}
+        return f'{type(source).__name__} {settings}'
+    return source.report.name
 
 
 def _is_complete(out: Path, manifest: dict[str, Any]) -> bool:

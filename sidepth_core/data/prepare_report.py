@@ -27,6 +27,7 @@ class SourceSummary:
     Attributes:
         name: The source.
         weight: How often its clips are drawn, relative to the others.
+        group: Sources of one group share their weight by their clips; '' for none.
         claimed: Images it says it holds; None where it says nothing.
         read: Images read.
         skipped: Images that could not be used at all, by reason.
@@ -47,6 +48,7 @@ class SourceSummary:
 
     name: str
     weight: float
+    group: str
     claimed: int | None
     read: int
     skipped: dict[str, int]
@@ -112,7 +114,9 @@ def total(reasons: dict[str, int]) -> str:
     return ', '.join(f'{count} {reason}' for reason, count in Counter(reasons).most_common()) or 'none'
 
 
-def draw_motion(path: Path, report: PrepareReport, frame_motion: Sequence[Floats], clip_motion: Sequence[Floats]) -> None:
+def draw_motion(
+    path: Path, report: PrepareReport, frame_motion: Sequence[Floats], clip_motion: Sequence[Floats]
+) -> None:
     """Draw, for each source, the motion from frame to frame and between the frames of its clips.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from sidepth_core.data.motion import Gate
@@ -35,7 +35,7 @@ class PrepareSettings:
     codec: Literal['auto', 'raw', 'jpeg'] = 'auto'
     unknown_camera: Literal['refuse', 'learned'] = 'refuse'
     depth: bool = True
-    gate: Gate = Gate()
+    gate: Gate = field(default_factory=Gate)
     workers: int = 0
 
     def __post_init__(self) -> None:

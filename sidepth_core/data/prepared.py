@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import json
+from collections import Counter
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,15 @@ class PreparedDataset(Dataset[Clip]):
         return manifest
 
     def _weights(self) -> npt.NDArray[np.float64]:
-        per_source = np.array([source.weight / max(source.clips, 1) for source in self.report.sources])
+        sharing: Counter[str] = Counter()
+        for number, source in enumerate(self.report.sources):
+            sharing[source.group or f'#{number}'] += source.clips
+        per_source = np.array(
+            [
+                source.weight / max(sharing[source.group or f'#{number}'], 1)
+                for number, source in enumerate(self.report.sources)
+            ]
+        )
         weights = per_source[self.clips.source]
         return np.asarray(weights / weights.sum())
 

@@ -1,8 +1,8 @@
-"""Shards: a few hundred prepared frames in one folder, written whole or not at all, and read at memory speed.
+"""Shards: a few hundred prepared frames in one folder, written whole or not at all, read at memory speed.
 
-A shard folder holds `images.bin` (uint8 planes, or JPEG files end to end), `depth.bin` (float16 inverse depth, where any
-is known), `frames.npz` (one row a frame, see FrameTable) and `report.json`. It is written under a temporary name and
-renamed when complete, so that whatever bears its name is whole.
+A shard folder holds `images.bin` (uint8 planes, or JPEG files end to end), `depth.bin` (float16 inverse depth, where
+any is known), `frames.npz` (one row a frame, see FrameTable) and `report.json`. It is written under a temporary name
+and renamed when complete, so that whatever bears its name is whole.
 """
 
 from __future__ import annotations

@@ -8,7 +8,6 @@ from concurrent.futures import Executor, Future
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import cv2

@@ -1,0 +1,118 @@
+"""`sidepth prepare`: recordings into a cache, with a progress bar and a report."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from sidepth_core.data.prepare import Progress as Step
+from sidepth_core.data.prepare import prepare
+from sidepth_core.data.prepare_report import PrepareReport, total
+from sidepth_core.data.prepare_settings import PrepareSettings
+from sidepth_core.data.sources import open_sources
+
+EPILOG = """\
+a SOURCE is a rosbag2, a video, a folder of images, KITTI (raw, odometry), or synthetic:<scene>; options follow a
+question mark:
+  drive/                                     a rosbag2 whose topics are clear
+  drive/?image_topic=/front/image_raw        one of its cameras
+  drive.mp4?camera=front.yaml&fps=30         a video with the calibration of camera_calibration
+  photos/?camera=learned&weight=2            a camera that training is to find, drawn twice as often
+  kitti/?split=eigen_zhou                    KITTI raw without the drives of Eigen's test
+  synthetic:street?seed=3&frames=300         the synthetic world
+"""
+
+
+class Bars:
+    """A progress bar for each source."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[int, TaskID] = {}
+
+    def __call__(self, step: Step) -> None:
+        """Show one step."""
+        if step.number not in self._tasks:
+            name = f'{step.number + 1}/{step.sources} {Path(step.source).name or step.source}'
+            self._tasks[step.number] = self._progress.add_task(name, total=step.claimed, kept=0)
+        self._progress.update(self._tasks[step.number], completed=step.seen, total=step.claimed, kept=step.kept)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line of `sidepth prepare`."""
+    defaults = PrepareSettings()
+    result = argparse.ArgumentParser(
+        prog='sidepth prepare',
+        description='Decode, rectify, sift and resize recordings once, into a cache that training reads at memory '
+        'speed. An interrupted run goes on where it was.',
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    result.add_argument('sources', nargs='+', metavar='SOURCE', help='recordings, as below')
+    result.add_argument('--out', type=Path, required=True, metavar='DIR', help='the cache folder')
+    result.add_argument('--width', type=int, default=defaults.width, help='training width, pixels (%(default)s)')
+    result.add_argument('--height', type=int, default=defaults.height, help='training height, pixels (%(default)s)')
+    result.add_argument('--margin', type=float, default=defaults.margin, help='cached over training size (%(default)s)')
+    result.add_argument('--clip-frames', type=int, default=defaults.clip_frames, help='images in a clip (%(default)s)')
+    result.add_argument('--stride', type=int, default=defaults.stride, help="frames between them; 0: as KITTI's motion")
+    result.add_argument('--codec', choices=('auto', 'raw', 'jpeg'), default=defaults.codec,
+                        help='how images are stored; auto: raw up to 8 GiB')  # fmt: skip
+    result.add_argument('--camera', choices=('refuse', 'learned'), default=defaults.unknown_camera,
+                        help='what to do where nobody knows the camera (%(default)s)')  # fmt: skip
+    result.add_argument('--workers', type=int, default=0, help='threads; 0: one per core')
+    return result
+
+
+def main(argv: Sequence[str]) -> int:
+    """Prepare the named sources and print the report; return the exit status."""
+    arguments = parser().parse_intermixed_args(argv)
+    settings = PrepareSettings(
+        width=arguments.width,
+        height=arguments.height,
+        margin=arguments.margin,
+        clip_frames=arguments.clip_frames,
+        stride=arguments.stride,
+        codec=arguments.codec,
+        unknown_camera=arguments.camera,
+        workers=arguments.workers,
+    )
+    console = Console()
+    kept = TextColumn('{task.fields[kept]} kept')
+    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), kept, TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        report = prepare(open_sources(arguments.sources), arguments.out, settings, progress=Bars(progress))
+    show(report, console)
+    return 0
+
+
+def show(report: PrepareReport, console: Console) -> None:
+    """Print what became of each source."""
+    table = Table(title=f'{report.clips} clips of {report.width}x{report.height} in {report.folder}')
+    for heading in ('source', 'read', 'kept', 'dropped', 'motion px', 'stride', 'clips', 'motion in clips', 'metres'):
+        table.add_column(heading, justify='left' if heading in {'source', 'dropped'} else 'right')
+    for source in report.sources:
+        claimed = '' if source.claimed in {None, source.read} else f' of {source.claimed}'
+        motion, in_clips = (
+            '?' if value is None else f'{value:.1f}' for value in (source.frame_motion_px, source.clip_motion_px)
+        )
+        table.add_row(
+            source.name,
+            f'{source.read}{claimed}',
+            str(source.kept),
+            total({**source.skipped, **source.dropped}),
+            motion,
+            str(source.stride),
+            str(source.clips),
+            in_clips,
+            f'{100 * source.metric_share:.0f} %',
+        )
+    console.print(table)
+    for source in report.sources:
+        for note in source.notes:
+            console.print(f'{source.name}: {note}', style='dim', markup=False, highlight=False)
+    console.print(f'{Path(report.folder) / "report.png"}', markup=False)

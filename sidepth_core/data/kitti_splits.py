@@ -1,0 +1,85 @@
+"""Which drives of KITTI belong to which published split, and what a folder of KITTI looks like."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from sidepth_core.data.kitti import KittiDrive, Truth
+from sidepth_core.data.kitti_files import BENCHMARK_VAL_DRIVES, EIGEN_TEST_DRIVES
+from sidepth_core.errors import DatasetError
+
+LINE = re.compile(r'(?P<drive>\S+)\s+(?P<number>\d+)(\s+(?P<side>[lr]))?')
+
+SPLITS = ('all', 'eigen', 'eigen_zhou', 'eigen_test', 'benchmark', 'benchmark_val')
+
+
+def is_kitti_drive(path: Path) -> bool:
+    """Return whether a folder is a drive of KITTI raw."""
+    return (path.parent / 'calib_cam_to_cam.txt').is_file() and any(path.glob('image_0?'))
+
+
+def is_kitti_root(path: Path) -> bool:
+    """Return whether a folder holds drives of KITTI raw by date, or is such a date."""
+    return any(path.glob('calib_cam_to_cam.txt')) or any(path.glob('*/calib_cam_to_cam.txt'))
+
+
+def is_kitti_odometry(path: Path) -> bool:
+    """Return whether a folder is a sequence of KITTI odometry."""
+    return (path / 'calib.txt').is_file() and any(path.glob('image_?'))
+
+
+def is_kitti_object(path: Path) -> bool:
+    """Return whether a folder is of KITTI's object benchmark."""
+    return (path / 'calib').is_dir() and (path / 'image_2').is_dir()
+
+
+def kitti_drives(
+    root: Path, split: str = 'all', sides: tuple[int, ...] = (2, 3), truth: Truth = 'none'
+) -> list[KittiDrive]:
+    """Return the drives of a split of KITTI raw, one source for each drive and camera.
+
+    Args:
+        root: Folder of the dates.
+        split: 'all'; 'eigen' and 'eigen_zhou' (every drive but the 28 of Eigen's test; still images, which Zhou's list
+            leaves out, are dropped by `prepare`); 'eigen_test' (those 28); 'benchmark' and 'benchmark_val' (by KITTI's
+            depth benchmark); or a file of lines `<date>/<drive> <number> <l|r>`, as published splits are: exact.
+        sides: Cameras, for splits that do not say.
+        truth: See KittiDrive.
+
+    Raises:
+        DatasetError: If there is no such drive.
+    """
+    if Path(split).is_file():
+        return _listed(root, Path(split), truth)
+    if split not in SPLITS:
+        raise DatasetError(f'KITTI split {split!r} is neither a file nor one of {", ".join(SPLITS)}')
+    found = [path for path in sorted({*root.glob('*_drive_*'), *root.glob('*/*_drive_*')}) if path.is_dir()]
+    chosen = [path for path in found if _belongs(path.name, split)]
+    drives = [
+        KittiDrive(path, side, truth) for path in chosen for side in sides if (path / f'image_{side:02d}').is_dir()
+    ]
+    if not drives:
+        raise DatasetError(f'{str(root)!r} holds {len(found)} drives of KITTI raw, none of split {split!r}')
+    return drives
+
+
+def _belongs(drive: str, split: str) -> bool:
+    if split == 'all':
+        return True
+    held_out = BENCHMARK_VAL_DRIVES if split.startswith('benchmark') else EIGEN_TEST_DRIVES
+    return (drive in held_out) == split.endswith(('_test', '_val'))
+
+
+def _listed(root: Path, path: Path, truth: Truth) -> list[KittiDrive]:
+    """Return the drives and images that a split file lists."""
+    numbers: dict[tuple[str, int], set[int]] = {}
+    for line in path.read_text(encoding='utf-8').splitlines():
+        match = LINE.fullmatch(line.strip())
+        if not match:
+            raise DatasetError(f'split {str(path)!r}: {line!r} is not `<date>/<drive> <number> <l|r>`')
+        numbers.setdefault((match['drive'], 3 if match['side'] == 'r' else 2), set()).add(int(match['number']))
+    there = {key: chosen for key, chosen in numbers.items() if (root / key[0]).is_dir()}
+    if not there:
+        raise DatasetError(f'{str(root)!r} holds none of the {len(numbers)} drives that {str(path)!r} lists')
+    return [KittiDrive(root / drive, side, truth, frozenset(chosen)) for (drive, side), chosen in there.items()]

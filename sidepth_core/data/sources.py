@@ -1,0 +1,194 @@
+"""open_source: a drive from one line of text, whatever it is.
+
+The text is a path or `synthetic:<scene>`, and after a question mark options as in a web address:
+`drive.mp4?camera=front.yaml&fps=30`, `synthetic:street?seed=3&frames=300`, `bag/?image_topic=/front/image&weight=2`.
+What the path holds is found out; a kind before a colon (`folder:`, `bag:`, `video:`, `kitti:`) says it instead.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+from urllib.parse import parse_qsl
+
+from sidepth_core.camera import Camera
+from sidepth_core.data.bag_files import is_bag
+from sidepth_core.data.bag_topics import Choice
+from sidepth_core.data.bags import BagSource
+from sidepth_core.data.calibration import read_calibration
+from sidepth_core.data.folders import FolderSource
+from sidepth_core.data.frames import FrameSource
+from sidepth_core.data.kitti import TRUTHS, KittiDrive, KittiObject, KittiOdometry, Truth
+from sidepth_core.data.kitti_splits import (
+    is_kitti_drive,
+    is_kitti_object,
+    is_kitti_odometry,
+    is_kitti_root,
+    kitti_drives,
+)
+from sidepth_core.data.prepare import WeightedSource
+from sidepth_core.data.synthetic import SyntheticSource
+from sidepth_core.data.videos import VIDEO_SUFFIXES, VideoSource
+from sidepth_core.errors import ConfigError, DatasetError
+
+Options = dict[str, str]
+
+
+class Kind(NamedTuple):
+    """One kind of source.
+
+    Attributes:
+        holds: Whether a path holds this kind.
+        open: From the path and its options to the sources in it.
+        options: The options it takes.
+    """
+
+    holds: Callable[[Path], bool]
+    open: Callable[[Path, Options], list[FrameSource]]
+    options: tuple[str, ...]
+
+
+def open_source(text: str) -> FrameSource:
+    """Return the one source that a text names; see the module for its form.
+
+    Raises:
+        DatasetError: If the path does not exist, holds nothing that can be read, or several drives.
+        ConfigError: If an option is unknown (the nearest one is named) or its value cannot work.
+    """
+    sources = open_weighted(text)
+    if len(sources) > 1:
+        raise DatasetError(f'{text!r} holds {len(sources)} drives, name one: {sources[0].source.report.name}, ...')
+    return sources[0].source
+
+
+def open_sources(texts: Sequence[str]) -> list[WeightedSource]:
+    """Return all sources that some texts name, each with its weight (option `weight`, 1 if none is given).
+
+    Raises:
+        DatasetError: As open_source does.
+        ConfigError: As open_source does.
+    """
+    return [source for text in texts for source in open_weighted(text)]
+
+
+def open_weighted(text: str) -> list[WeightedSource]:
+    """Return the sources that one text names; the drives of one folder share its weight.
+
+    Raises:
+        DatasetError: As open_source does.
+        ConfigError: As open_source does.
+    """
+    place, _, query = text.partition('?')
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    weight = _positive(text, options.pop('weight', '1'), 'weight')
+    if place.startswith('synthetic:'):
+        rest = '&'.join(f'{key}={value}' for key, value in options.items())
+        return [WeightedSource(SyntheticSource.from_text(f'{place}?{rest}' if rest else place), weight, text)]
+    name, colon, after = place.partition(':')
+    kind = KINDS.get(name) if colon else None
+    path = Path(after if kind else place).expanduser()
+    if not path.exists():
+        raise DatasetError(f'{str(path)!r} does not exist')
+    kind = kind or next((each for each in KINDS.values() if each.holds(path)), None)
+    if kind is None:
+        raise DatasetError(
+            f'{str(path)!r} is nothing that can be read: expected a rosbag2, a video '
+            f'({", ".join(VIDEO_SUFFIXES)}), a folder of images, KITTI, or synthetic:<scene>'
+        )
+    for option in options:
+        if option not in kind.options:
+            near = difflib.get_close_matches(option, kind.options, n=1)
+            hint = f'did you mean {near[0]!r}?' if near else f'it takes {", ".join((*kind.options, "weight"))}'
+            raise ConfigError(f'{text!r} has no option {option!r}: {hint}')
+    return [WeightedSource(source, weight, text) for source in kind.open(path, options)]
+
+
+def _open_bag(path: Path, options: Options) -> list[FrameSource]:
+    choice = Choice(
+        image=options.get('image_topic'),
+        camera_info=options.get('camera_info_topic'),
+        odometry=options.get('odometry_topic'),
+        lidar=None if options.get('depth') == 'lidar' else options.get('lidar_topic', 'none'),
+    )
+    return [BagSource(path, choice, _camera(options))]
+
+
+def _open_video(path: Path, options: Options) -> list[FrameSource]:
+    return [VideoSource(path, _camera(options), _number(path, options, 'fps'))]
+
+
+def _open_folder(path: Path, options: Options) -> list[FrameSource]:
+    return [FolderSource(path, _camera(options), _number(path, options, 'fps'), _number(path, options, 'depth_scale'))]
+
+
+def _open_kitti_drive(path: Path, options: Options) -> list[FrameSource]:
+    return [KittiDrive(path, _sides(path, options, (2,))[0], _truth(path, options))]
+
+
+def _open_kitti_root(path: Path, options: Options) -> list[FrameSource]:
+    sides = _sides(path, options, (2, 3))
+    return [*kitti_drives(path, options.get('split', 'all'), sides, _truth(path, options))]
+
+
+def _open_kitti_odometry(path: Path, options: Options) -> list[FrameSource]:
+    side = _sides(path, options, (0,))[0] if 'side' in options else None
+    return [KittiOdometry(path, side, _truth(path, options))]
+
+
+def _open_kitti_object(path: Path, options: Options) -> list[FrameSource]:
+    del options
+    return [KittiObject(path)]
+
+
+KINDS = {
+    'bag': Kind(
+        is_bag, _open_bag, ('image_topic', 'camera_info_topic', 'odometry_topic', 'lidar_topic', 'depth', 'camera')
+    ),
+    'video': Kind(lambda path: path.suffix.lower() in VIDEO_SUFFIXES, _open_video, ('camera', 'fps')),
+    'kitti_drive': Kind(is_kitti_drive, _open_kitti_drive, ('side', 'depth')),
+    'kitti_odometry': Kind(is_kitti_odometry, _open_kitti_odometry, ('side', 'depth')),
+    'kitti_object': Kind(is_kitti_object, _open_kitti_object, ()),
+    'kitti': Kind(is_kitti_root, _open_kitti_root, ('split', 'side', 'depth')),
+    'folder': Kind(Path.is_dir, _open_folder, ('camera', 'fps', 'depth_scale')),
+}
+"""The kinds of sources, in the order in which a path is tried; the first that holds is taken."""
+
+
+def _camera(options: Options) -> Camera | Literal['learned'] | None:
+    text = options.get('camera')
+    if text is None or text == 'learned':
+        return 'learned' if text else None
+    path = Path(text).expanduser()
+    if not path.is_file():
+        raise DatasetError(f'calibration {text!r} does not exist (or write camera=learned)')
+    return read_calibration(path)
+
+
+def _truth(path: Path, options: Options) -> Truth:
+    text = options.get('depth', 'none')
+    if text not in TRUTHS:
+        raise ConfigError(f'{str(path)!r}: depth={text!r} is not one of {", ".join(TRUTHS)}')
+    return TRUTHS[text]
+
+
+def _sides(path: Path, options: Options, default: tuple[int, ...]) -> tuple[int, ...]:
+    try:
+        return tuple(int(side) for side in options['side'].split(',')) if 'side' in options else default
+    except ValueError:
+        raise ConfigError(f'{str(path)!r}: side={options["side"]!r} is not a camera number, 0 to 3') from None
+
+
+def _number(path: Path, options: Options, name: str) -> float | None:
+    return _positive(str(path), options[name], name) if name in options else None
+
+
+def _positive(text: str, value: str, name: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = 0.0
+    if not number > 0:
+        raise ConfigError(f'{text!r}: {name}={value!r} is not a positive number')
+    return number
