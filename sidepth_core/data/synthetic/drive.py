@@ -10,13 +10,15 @@ import numpy.typing as npt
 import torch
 
 from sidepth_core.camera import Camera
+from sidepth_core.data.synthetic.corridor import Corridor
+from sidepth_core.data.synthetic.highway import Highway
 from sidepth_core.data.synthetic.render import Rendering, render
 from sidepth_core.data.synthetic.street import Street
 from sidepth_core.data.synthetic.world import World
 from sidepth_core.errors import ConfigError
 
 Array = npt.NDArray[np.float64]
-SCENES = {'street': Street}
+SCENES = {'street': Street, 'highway': Highway, 'corridor': Corridor}
 STEP_S = 0.05
 
 

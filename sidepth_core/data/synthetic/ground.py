@@ -51,12 +51,14 @@ class Ground(NamedTuple):
         materials: Their rows in the material table, one more than edges, from the right (least d) to the left.
         lines: Painted lines.
         wear: How much of the paint is worn off, 0..1.
+        aligned: Lay the material out along the world's x and y, not along the line: the floor of a building.
     """
 
     edges: tuple[float, ...]
     materials: tuple[int, ...]
     lines: tuple[Line, ...] = ()
     wear: float = 0.3
+    aligned: bool = False
 
 
 class Place(NamedTuple):
@@ -76,13 +78,18 @@ def ground_depth(rays_x: Tensor, rays_y: Tensor, T_world_camera: Array) -> Tenso
 
 
 def locate(
-    segments: list[Segment], x: Tensor, y: Tensor, depth_m: Tensor, T_world_camera: Array, rays: Rays
+    segments: list[Segment] | None, x: Tensor, y: Tensor, depth_m: Tensor, T_world_camera: Array, rays: Rays
 ) -> Place:
-    """Return where the ground points at depth_m along rays (x, y, 1) lie along the line."""
+    """Return where the ground points at depth_m along rays (x, y, 1) lie along the line; None: along the world's x axis."""
     forward, left, up = (T_world_camera[row, :3] for row in (0, 1, 2))
     rise = x * float(up[0]) + y * float(up[1]) + float(up[2])
     east, slide_east = _ground_axis(forward, up, x, y, rise, depth_m, rays)
     north, slide_north = _ground_axis(left, up, x, y, rise, depth_m, rays)
+    if segments is None:
+        place = Place(
+            east + float(T_world_camera[0, 3]), north + float(T_world_camera[1, 3]), torch.hypot(*slide_east), torch.hypot(*slide_north)
+        )
+        return place._replace(step_s=place.step_s.clamp_(1e-4, MAX_STEP_M), step_d=place.step_d.clamp_(1e-4, MAX_STEP_M))
     table = torch.tensor(
         [
             (seg.s, seg.x - T_world_camera[0, 3], seg.y - T_world_camera[1, 3], np.cos(seg.heading), np.sin(seg.heading), seg.curvature)
@@ -181,7 +188,7 @@ def _linear(colour: tuple[float, float, float], like: Tensor) -> Tensor:
     return torch.tensor(colour, dtype=like.dtype, device=like.device).square()[:, None]
 
 
-def ground_shade(solids: Solids, rays: Rays, depth_m: Tensor, softness: float) -> Tensor:
+def ground_shade(solids: Solids, rays: Rays, depth_m: Tensor, camera_height_m: float, softness: float) -> Tensor:
     """Return how much of the sun the solids take from each pixel's ground, (P,) in 0..1; depth_m is inf off the ground.
 
     The edge of a shade is as soft as the way that the light goes through the solid is short.
@@ -198,6 +205,7 @@ def ground_shade(solids: Solids, rays: Rays, depth_m: Tensor, softness: float) -
             ray = matrix[:, 0] * pick(rays.x, pixel) + matrix[:, 1] * pick(rays.y, pixel) + matrix[:, 2]
             start = pick(solids.origin, solid) + ray * z
             enter, leave = inside(kind, solids.cuts, solid, start, pick(towards_sun, solid))
-            blur = softness + 2.0 * max(rays.step) * z
+            # Seen at a flat angle a pixel covers more of the ground, and the edge of the shade gets wider with it.
+            blur = softness + z * max(rays.step) * (1 + z / camera_height_m).clamp_(max=30)
             shade.scatter_reduce_(0, pixel, ((leave - enter.clamp_(0)) / blur).clamp_(0, 1), 'amax')
     return shade

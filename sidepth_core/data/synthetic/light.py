@@ -48,6 +48,24 @@ def outdoors(rng: np.random.Generator) -> tuple[Light, Sky]:
     return light, sky
 
 
+def indoors(rng: np.random.Generator) -> tuple[Light, Sky]:
+    """Return the light of lamps on a ceiling, warm or cold; the sky is the darkness behind the last wall."""
+    tilt, around = rng.uniform(0.25, 0.6), rng.uniform(0, 2 * math.pi)
+    warmth = float(rng.uniform(0, 1))
+    colour = (1.0, 0.98 - 0.1 * warmth, 0.98 - 0.3 * warmth)
+    direct = float(rng.uniform(0.3, 0.7))
+    light = Light(
+        (math.sin(tilt) * math.cos(around), math.sin(tilt) * math.sin(around), math.cos(tilt)),
+        _scaled(colour, direct),
+        _scaled(colour, float(rng.uniform(0.55, 0.95))),
+        softness=0.5,
+        haze=0.0,
+        exposure=float(rng.uniform(1.0, 1.7)),
+    )
+    dim = (0.05, 0.05, 0.05)
+    return light, Sky(dim, dim, dim, cover=0.0, hill=dim, hill_height=0.0, halo=0.0)
+
+
 def _hsv(rng: np.random.Generator, hue: tuple[float, float], saturation: tuple[float, float], value: float) -> Colour:
     return colorsys.hsv_to_rgb(float(rng.uniform(*hue)), float(rng.uniform(*saturation)), value)
 

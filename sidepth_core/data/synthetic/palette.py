@@ -19,7 +19,7 @@ class Palette:
         self._rng = rng
         self.asphalt = self.add(Material(self.grey(0.24, 0.46, 0.03), grain=self.near(0.1), streak=self.near(0.09), stain=0.08))
         self.concrete = self.add(Material(self.grey(0.5, 0.72, 0.06), grain=0.06, streak=0.06, stain=0.1))
-        self.paving = self.add(_rows(self.grey(0.45, 0.68, 0.1), 0.82, (self.near(0.5), self.near(0.4)), 0.06, self._rng.choice([0, 0.5])))
+        self.paving = self.add(_rows(self.grey(0.45, 0.68, 0.05), 0.82, (self.near(0.5), self.near(0.4)), 0.06, self._rng.choice([0, 0.5])))
         self.grass = self.add(Material(self.hsv((0.19, 0.32), (0.25, 0.6), (0.3, 0.5)), grain=0.22, streak=0.05, stain=0.16))
         self.dirt = self.add(Material(self.hsv((0.06, 0.11), (0.2, 0.45), (0.35, 0.55)), grain=0.16, streak=0.1, stain=0.18))
         self.kerb = self.add(_rows(self.grey(0.55, 0.75, 0.04), 0.8, (1.0, 5.0), 0.02, 0.0))
@@ -32,6 +32,8 @@ class Palette:
         self.tail = self.add(_lights(self.paint(), (0.7, 0.08, 0.06)))
         self.skin = self.add(Material(self.hsv((0.03, 0.08), (0.25, 0.6), (0.35, 0.85)), grain=0.03))
         self.lamp = self.add(Material((1.0, 0.98, 0.9), grain=0.0, streak=0.0, stain=0.0, glow=1.6))
+        self.rail = self.add(_rows(self.grey(0.6, 0.8, 0.02), 0.55, (5.0, 0.1), 0.05, 0.0))
+        self.noise_wall = self.add(_rows(self.hsv((0.08, 0.4), (0.05, 0.3), (0.4, 0.7)), 0.7, (self.near(2.5), self.near(0.5)), 0.08, 0.0))
         self.bark = self.add(Material(self.hsv((0.04, 0.1), (0.15, 0.4), (0.25, 0.42)), grain=0.2, streak=0.1))
         self.wood = self.add(_rows(self.hsv((0.05, 0.1), (0.2, 0.5), (0.4, 0.65)), 0.7, (0.14, 6.0), 0.12, 0.0))
         self.foliage = tuple(
@@ -47,7 +49,22 @@ class Palette:
         self.doors = tuple(self.add(self.door()) for _ in range(4))
         self.signs = tuple(self.add(self.sign()) for _ in range(6))
         self.shops = tuple(self.add(self.shop()) for _ in range(4))
-        self.shutters = self.add(_rows(self.hsv((0, 1), (0.1, 0.5), (0.3, 0.7)), 0.8, (8.0, 0.12), 0.03, 0.0))
+        self._add_interior()
+
+    def _add_interior(self) -> None:
+        self.trim = self.add(Material(self.grey(0.3, 0.9, 0.05), grain=0.03, streak=0.04, stain=0.04))
+        self.red = self.add(Material((0.75, 0.1, 0.08), grain=0.03, stain=0.05))
+        self.carton = self.add(Material(self.hsv((0.07, 0.1), (0.3, 0.5), (0.5, 0.75)), grain=0.05, streak=0.05, stain=0.08))
+        self.ceiling = self.add(_rows(self.grey(0.75, 0.95, 0.03), 0.85, (0.6, 0.6), 0.03, 0.0))
+        self.panelling = self.add(_rows(self.hsv((0.05, 0.6), (0.1, 0.4), (0.35, 0.75)), 0.75, (self.near(0.4), 1.0), 0.05, 0.0))
+        self.floor_tiles = self.add(_rows(self.grey(0.35, 0.8, 0.08), 0.75, (self.near(0.45),) * 2, 0.07, 0.0))
+        self.carpet = self.add(Material(self.hsv((0, 1), (0.05, 0.4), (0.25, 0.55)), grain=0.12, streak=0.0, stain=0.08))
+        self.planks = self.add(_rows(self.hsv((0.05, 0.1), (0.25, 0.55), (0.4, 0.7)), 0.7, (self.near(1.2), self.near(0.14)), 0.12, 0.5))
+        self.daylight = self.add(
+            Material((0.7, 0.7, 0.7), accent=(0.95, 0.97, 1.0), frame=(0.7, 0.7, 0.7), period=(0.9, 1.4), fill=(0.92, 0.92), grain=0.02, stain=0.2, glow=1.3)
+        )
+        self.pictures = tuple(self.add(self.picture()) for _ in range(6))
+        self.cupboards = tuple(self.add(self.cupboard()) for _ in range(4))
 
     def add(self, material: Material) -> int:
         """Add a material and return its row."""
@@ -59,8 +76,8 @@ class Palette:
         return value * float(self._rng.uniform(1 - spread, 1 + spread))
 
     def grey(self, low: float, high: float, tint: float) -> Colour:
-        """Return a grey between low and high, each channel off it by up to tint."""
-        red, green, blue = self._rng.uniform(low, high) + self._rng.uniform(-tint, tint, 3)
+        """Return a grey between low and high, warm or cool by up to tint."""
+        red, green, blue = self._rng.uniform(low, high) + np.array([1.0, 0.2, -1.0]) * self._rng.uniform(-tint, tint)
         return (float(red), float(green), float(blue))
 
     def hsv(self, hue: tuple[float, float], saturation: tuple[float, float], value: tuple[float, float]) -> Colour:
@@ -110,6 +127,21 @@ class Palette:
         darker: Colour = (colour[0] * 0.8, colour[1] * 0.8, colour[2] * 0.8)
         count = float(self._rng.choice([0.45, 0.7, 1.1]))
         return Material(colour, accent=darker, frame=(0.2, 0.2, 0.2), period=(0.5, count), fill=(0.75, 0.78), border=(0.03, 0.02), grain=0.04)
+
+    def picture(self) -> Material:
+        """Return a printed sheet: coloured fields, rows of text or a blotchy photograph."""
+        ground, field = self.hsv((0, 1), (0.0, 0.6), (0.5, 0.95)), self.hsv((0, 1), (0.2, 0.9), (0.15, 0.8))
+        size = self.near(0.25, 0.7)
+        return Material(
+            ground, accent=field, frame=field, period=(size, size * self.near(0.6, 0.6)), fill=(0.8, 0.6), jitter=0.6, grain=0.1, stain=0.3
+        )
+
+    def cupboard(self) -> Material:
+        """Return the fronts of cupboards, drawers or lockers."""
+        front = self.grey(0.35, 0.85, 0.05) if self._rng.random() < 0.5 else self.hsv((0.04, 0.12), (0.2, 0.6), (0.3, 0.7))
+        gap: Colour = (front[0] * 0.5, front[1] * 0.5, front[2] * 0.5)
+        period = (self.near(0.45), float(self._rng.choice([0.25, 0.6, 1.9])))
+        return Material(gap, accent=front, frame=front, period=period, fill=(0.95, 0.95), jitter=0.05, grain=0.04, streak=0.06, stain=0.05)
 
     def sign(self) -> Material:
         """Return a board with a bright field and rows of letters, seen as short bars."""

@@ -158,3 +158,13 @@ def pedestrian(build: Builder, palette: Palette, rng: Random, x: float, y: float
     build.add(Kind.CYLINDER, (x, y - 0.09, height * 0.23), (0.17, 0.17, height * 0.46), int(trousers))
     build.add(Kind.ELLIPSOID, (x, y, height * 0.64), (0.32, 0.5, height * 0.44), int(shirt))
     build.add(Kind.ELLIPSOID, (x, y, height * 0.93), (0.2, 0.18, 0.25), palette.skin)
+
+
+def wood(build: Builder, palette: Palette, rng: Random, y: float, length: float) -> None:
+    """Add the edge of a distant wood: crowns side by side along the line."""
+    x = -length / 2
+    while x < length / 2:
+        width, height = rng.uniform(6, 13), rng.uniform(7, 15)
+        leaves = int(rng.choice(palette.foliage))
+        build.add(Kind.ELLIPSOID, (x + width / 2, y + rng.normal(0, 3), height * 0.42), (width * 1.3, width, height * 1.15), leaves, shadow=False)
+        x += width * 0.8

@@ -103,7 +103,7 @@ def render(moment: Moment, T_world_camera: Array, camera: Camera, device: torch.
     hits = trace(solids, rays, floor)
     on_ground = torch.where(hits.solid < 0, hits.depth_m, torch.inf)
     shadows = shadow_view(moment.shapes, T_world_camera, sun, rays)
-    shade = ground_shade(shadows, rays, on_ground, moment.light.softness)
+    shade = ground_shade(shadows, rays, on_ground, float(T_world_camera[2, 3]), moment.light.softness)
     samples = _Samples(rays.x, rays.y, hits.depth_m, hits.solid, shade)
     image, surface = _shade(moment, solids, samples, T_world_camera, rays)
     if antialias:
@@ -131,7 +131,8 @@ def _shade(
     put(colour, sky, sky_colour(moment.sky, light.sun, pick(samples.x, sky), pick(samples.y, sky), T_world_camera, max(rays.step)))
     ground = where_true((samples.solid < 0) & ~on_sky)
     on_ground = _Samples(*(pick(values, ground) for values in samples))
-    place = locate(moment.segments, on_ground.x, on_ground.y, on_ground.depth_m, T_world_camera, rays)
+    segments = None if moment.ground.aligned else moment.segments
+    place = locate(segments, on_ground.x, on_ground.y, on_ground.depth_m, T_world_camera, rays)
     fall = direct * (light.sun[2] * (1 - on_ground.shade)) + ambient * (1 - 0.35 * on_ground.shade)
     lit = ground_colour(moment.ground, moment.patches, moment.table, place) * fall
     put(colour, ground, _hazed(lit, on_ground.depth_m, air, light.haze))
