@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
@@ -55,7 +55,9 @@ class Sifted:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON takes them."""
-        return asdict(self)
+        # asdict would rebuild the counters from pairs, and count the pairs.
+        report = {**vars(self.report), 'skipped': dict(self.report.skipped)}
+        return {**vars(self), 'report': report, 'dropped': dict(self.dropped)}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Sifted:
