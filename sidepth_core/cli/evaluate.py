@@ -11,7 +11,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from sidepth_core.data.sources import open_source
+from sidepth_core.data.frames import FrameSource
+from sidepth_core.data.sources import open_sources
 from sidepth_core.errors import DatasetError
 from sidepth_core.evaluation.depth_metrics import CROPS, DepthProtocol
 from sidepth_core.evaluation.pose_metrics import ALIGNMENTS
@@ -73,8 +74,8 @@ def main(argv: Sequence[str]) -> int:
     subject = load_subject(options.checkpoint, device=options.device, engine=options.engine, post=options.post)
     console = Console()
     drives = []
-    for text in options.sources:
-        drives.append(evaluate_source(subject, text, settings, console))
+    for weighted in open_sources(options.sources):
+        drives.append(evaluate_source(subject, weighted.source, settings, console))
         print_drive(console, drives[-1], settings.protocol)
     if options.out is not None:
         write(options.out, subject, settings, drives, console)
@@ -99,19 +100,21 @@ def settings_of(options: argparse.Namespace) -> EvaluationSettings:
     )
 
 
-def evaluate_source(subject: Subject, text: str, settings: EvaluationSettings, console: Console) -> DriveEvaluation:
+def evaluate_source(
+    subject: Subject, source: FrameSource, settings: EvaluationSettings, console: Console
+) -> DriveEvaluation:
     """Return the figures of one drive, with a progress bar while it runs.
 
     Raises:
         DatasetError: If the drive cannot be read or has no frame.
     """
-    source = open_source(text)
+    name = source.report.name
     with Progress(console=console, transient=True) as progress:
-        task = progress.add_task(text, total=None)
+        task = progress.add_task(name, total=source.report.claimed)
         drive = evaluate(subject, source, settings, lambda frames: progress.update(task, completed=frames))
     if not drive.frames:
         reasons = '; '.join(drive.notes) or 'it says nothing about why'
-        raise DatasetError(f'{text!r} has no frame that can be evaluated: {reasons}')
+        raise DatasetError(f'{name!r} has no frame that can be evaluated: {reasons}')
     return drive
 
 

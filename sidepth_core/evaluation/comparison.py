@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -105,22 +105,21 @@ def compare(before: Subject, after: Subject, frames: Iterable[Frame], settings: 
 
 def _rows(before: DriveEvaluation, after: DriveEvaluation) -> list[Row]:
     """Return every figure, what knows the truth before what does not."""
-    both = (before, after)
 
-    def row(name: str, part: str, *path: str, lower: bool = True) -> Row:
-        return Row(name, *(_figure(drive, part, *path) for drive in both), lower_is_better=lower)
+    def row(name: str, figure: Callable[[DriveEvaluation], float], *, lower: bool = True) -> Row:
+        return Row(name, figure(before), figure(after), lower)
 
     return [
-        row('AbsRel, median-scaled', 'depth', 'scaled', 'abs_rel'),
-        row('d1, median-scaled', 'depth', 'scaled', 'd1', lower=False),
-        row('RMSE, median-scaled [m]', 'depth', 'scaled', 'rmse'),
-        row('AbsRel, as it is', 'depth', 'unscaled', 'abs_rel'),
-        row('view synthesis error', 'synthesis', 'error'),
-        row('pixels explained by motion', 'synthesis', 'explained', lower=False),
-        row('flicker', 'flicker', 'total'),
-        Row('zoom drift, std at 2x', *(_zoom_drift(drive) for drive in both)),
-        row('ATE [m]', 'pose', 'ate_m'),
-        Row('|log| of true over estimated step', *(_scale_error(drive) for drive in both)),
+        row('AbsRel, median-scaled', lambda drive: _figure(drive, 'depth', 'scaled', 'abs_rel')),
+        row('d1, median-scaled', lambda drive: _figure(drive, 'depth', 'scaled', 'd1'), lower=False),
+        row('RMSE, median-scaled [m]', lambda drive: _figure(drive, 'depth', 'scaled', 'rmse')),
+        row('AbsRel, as it is', lambda drive: _figure(drive, 'depth', 'unscaled', 'abs_rel')),
+        row('view synthesis error', lambda drive: _figure(drive, 'synthesis', 'error')),
+        row('pixels explained by motion', lambda drive: _figure(drive, 'synthesis', 'explained'), lower=False),
+        row('flicker', lambda drive: _figure(drive, 'flicker', 'total')),
+        row('zoom drift, std at 2x', _zoom_drift),
+        row('ATE [m]', lambda drive: _figure(drive, 'pose', 'ate_m')),
+        row('|log| of true over estimated step', _scale_error),
     ]
 
 

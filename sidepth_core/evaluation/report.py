@@ -63,7 +63,8 @@ def depth_cells(scores: DepthScores) -> list[str]:
 
 
 def _zoom_table(rows: Sequence[ZoomRow]) -> Table:
-    table = Table(title='zoom: by own median scale, and by that of the full view; drift is its logarithm', title_justify='left')
+    title = 'zoom: by own median scale, and by that of the full view; drift is its logarithm'
+    table = Table(title=title, title_justify='left')
     heads = ('zoom', 'AbsRel', 'd1', 'AbsRel full', 'd1 full', 'drift', 'its std', 'images')
     for head in heads:
         table.add_column(head, justify='right')

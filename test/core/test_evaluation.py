@@ -1,0 +1,234 @@
+"""Evaluation end to end: one who knows the truth scores perfectly, and everything measured is written down."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from rich.console import Console
+
+from sidepth_core.camera import Camera
+from sidepth_core.checkpoint import Checkpoint, save_checkpoint
+from sidepth_core.checkpoint_info import CheckpointInfo
+from sidepth_core.cli import evaluate as command
+from sidepth_core.data.frames import DepthMap, Frame, Image
+from sidepth_core.data.synthetic import SyntheticSource
+from sidepth_core.errors import ConfigError, DatasetError
+from sidepth_core.evaluation.comparison import before_after, compare, comparison_picture
+from sidepth_core.evaluation.depth_metrics import DepthProtocol
+from sidepth_core.evaluation.gallery import sample_picture
+from sidepth_core.evaluation.report import print_drive
+from sidepth_core.evaluation.run import DriveEvaluation, EvaluationSettings, evaluate, evaluate_frames
+from sidepth_core.evaluation.subject import Subject, load_subject, rectified
+from sidepth_core.evaluation.zoom_metrics import zoomed_depth
+from sidepth_core.models import DepthNet, PoseNet
+
+SOURCE = SyntheticSource('street', seed=5, frames=6, width=208, height=64)
+FRAMES = list(SOURCE)
+
+
+class Oracle(Subject):
+    """A network that knows the world: its depth is the truth times `factor`, its motion the truth."""
+
+    factor = 1.0
+
+    def depth(self, image: Image, camera: Camera | None) -> DepthMap:
+        """Return the truth of the frame, or of its middle when it is asked about a zoomed view."""
+        frame = next((frame for frame in FRAMES if np.array_equal(frame.image, image)), None)
+        if frame is not None:
+            object.__setattr__(self, '_last', frame)
+            return self._known(frame.depth_m)
+        last: Frame = self._last  # type: ignore[attr-defined]
+        assert camera is not None
+        assert last.camera is not None
+        return self._known(zoomed_depth(last.depth_m, last.camera.fx / camera.fx))
+
+    def _known(self, depth: DepthMap | None) -> DepthMap:
+        assert depth is not None
+        return np.asarray(depth.clip(max=1e4) * np.float32(self.factor))
+
+    def pose(self, before: Image, now: Image) -> npt.NDArray[np.float64]:
+        """Return the true motion."""
+        first, second = (
+            next(frame for frame in FRAMES if np.array_equal(frame.image, image)) for image in (before, now)
+        )
+        assert first.T_world_camera is not None
+        assert second.T_world_camera is not None
+        return np.asarray(np.linalg.inv(second.T_world_camera) @ first.T_world_camera)
+
+
+class Shrunk(Oracle):
+    """The same world at a quarter of its size."""
+
+    factor = 0.25
+
+
+@pytest.fixture(scope='module')
+def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    info = CheckpointInfo('mobilenet_v3_large', 128, 64, 128, 64, scale='relative')
+    folder = tmp_path_factory.mktemp('checkpoint')
+    save_checkpoint(folder, Checkpoint(DepthNet('mobilenet_v3_large'), PoseNet(size=(64, 128)), info))
+    return folder
+
+
+@pytest.fixture(scope='module')
+def subject(checkpoint_folder: Path) -> Subject:
+    return load_subject(checkpoint_folder, device='cpu')
+
+
+@pytest.fixture(scope='module')
+def oracle(subject: Subject) -> Oracle:
+    return Oracle('oracle', subject.estimator, subject.pose_net)
+
+
+@pytest.fixture(scope='module')
+def perfect(oracle: Oracle) -> DriveEvaluation:
+    return evaluate(oracle, SOURCE, EvaluationSettings(zoom_every=3))
+
+
+def test_who_knows_the_depth_has_no_error_and_beats_the_constant(perfect: DriveEvaluation) -> None:
+    assert perfect.depth is not None
+    assert perfect.depth.scaled.abs_rel == pytest.approx(0, abs=1e-6)
+    assert perfect.depth.unscaled.d1 == 1
+    assert perfect.depth.ratio == pytest.approx(1)
+    assert perfect.depth.constant.abs_rel > 0.2
+    assert len(perfect.depth.rows) == perfect.frames == len(FRAMES)
+
+
+def test_who_knows_the_motion_has_no_trajectory_error(perfect: DriveEvaluation) -> None:
+    assert perfect.pose is not None
+    assert perfect.pose.ate_m == pytest.approx(0, abs=1e-6)
+    assert perfect.pose.scale_ratio == pytest.approx(1)
+    assert perfect.pose.path_m > 1
+
+
+def test_true_depth_hardly_flickers_and_does_not_drift_with_the_zoom(perfect: DriveEvaluation) -> None:
+    assert perfect.flicker is not None
+    assert perfect.flicker.pairs == len(FRAMES) - 1
+    assert perfect.flicker.total < 0.01
+    assert [row.images for row in perfect.zoom] == [2] * 6
+    assert all(row.full.abs_rel < 1e-6 and row.drift_std < 1e-6 for row in perfect.zoom)
+
+
+def test_true_depth_and_motion_explain_the_next_frame(perfect: DriveEvaluation) -> None:
+    assert perfect.synthesis is not None
+    assert perfect.synthesis.error < 0.6 * perfect.synthesis.still
+    assert perfect.synthesis.explained > 0.6
+
+
+def test_relative_depth_is_put_to_scale_once_for_flicker(oracle: Oracle, perfect: DriveEvaluation) -> None:
+    shrunk = Shrunk('shrunk', oracle.estimator, oracle.pose_net)
+    relative = evaluate(shrunk, SOURCE, EvaluationSettings(measures=('depth', 'flicker')))
+    assert relative.depth is not None
+    assert relative.depth.ratio == pytest.approx(4)
+    assert relative.flicker is not None
+    assert perfect.flicker is not None
+    assert relative.flicker.total == pytest.approx(perfect.flicker.total, abs=1e-3)
+
+
+def test_a_gap_in_time_is_no_motion(oracle: Oracle) -> None:
+    torn = [*FRAMES[:4], *(replace(frame, stamp_ns=frame.stamp_ns + 5_000_000_000) for frame in FRAMES[4:])]
+    result = evaluate_frames(oracle, torn, EvaluationSettings(), 'torn')
+    assert result.pose is not None
+    assert result.pose.frames == 4  # the longest stretch
+    assert result.flicker is not None
+    assert result.flicker.pairs == len(FRAMES) - 2
+
+
+def test_what_a_drive_does_not_allow_is_said(subject: Subject) -> None:
+    bare = [replace(frame, depth_m=None, T_world_camera=None) for frame in FRAMES[:2]]
+    result = evaluate_frames(subject, bare, EvaluationSettings(), 'bare')
+    assert result.depth is result.pose is result.flicker is None
+    assert result.synthesis is not None
+    assert [note.split()[0] for note in result.notes] == ['depth', 'pose', 'zoom', 'flicker']
+
+
+def test_every_and_limit_choose_the_frames(subject: Subject) -> None:
+    result = evaluate_frames(subject, FRAMES, EvaluationSettings(measures=('depth',), every=2, limit=2), 'few')
+    assert result.depth is not None
+    assert [row.place for row in result.depth.rows] == [0, 2]
+
+
+def test_pictures_are_spread_over_the_drive_and_end_with_the_worst(subject: Subject) -> None:
+    result = evaluate_frames(subject, FRAMES, EvaluationSettings(measures=('depth',), pictures=2), 'few')
+    assert result.depth is not None
+    worst = max(result.depth.rows, key=lambda row: row.score.scaled.abs_rel)
+    assert [sample.is_worst for sample in result.samples] == [False, False, True]
+    assert result.samples[0].place == 0
+    assert result.samples[-1].place == worst.place
+    assert sample_picture(result.samples[0]).shape[1] == 1600
+
+
+def test_a_distorted_frame_is_rectified_with_its_depth() -> None:
+    camera = Camera(208, 64, 150, 150, 103.5, 31.5, 'plumb_bob', (-0.2, 0.05, 0, 0, 0))
+    frame = rectified(replace(FRAMES[0], camera=camera))
+    assert frame.camera is not None
+    assert frame.camera.is_rectified
+    assert frame.depth_m is not None
+    assert frame.depth_m.shape == (64, 208)
+    assert FRAMES[0].depth_m is not None
+    assert np.isin(frame.depth_m[np.isfinite(frame.depth_m)], FRAMES[0].depth_m).all()
+    assert not np.array_equal(frame.depth_m, FRAMES[0].depth_m)
+
+
+def test_tables_print_every_measure(perfect: DriveEvaluation) -> None:
+    console = Console(file=io.StringIO(), width=120)
+    print_drive(console, perfect, DepthProtocol())
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    for word in ('AbsRel', 'best constant', '2.00x', 'ATE', 'flicker', 'view synthesis'):
+        assert word in text
+
+
+def test_the_command_writes_what_it_measured(checkpoint_folder: Path, tmp_path: Path) -> None:
+    arguments = ['--checkpoint', str(checkpoint_folder), '--depth', '--zoom', '--post', 'flip', '--crop', 'garg']
+    source = 'synthetic:street?seed=3&frames=3&width=128&height=64'
+    assert command.main([*arguments, '--device', 'cpu', '--pictures', '2', '--out', str(tmp_path), source]) == 0
+    scores = json.loads((tmp_path / 'scores.json').read_text())
+    drive = scores['drives'][0]
+    assert scores['checkpoint']['flip'] is True
+    assert scores['settings']['protocol']['crop'] == 'garg'
+    assert drive['depth']['images'] == 3
+    assert len(drive['zoom']) == 6
+    assert drive['pose'] is None
+    rows = list(csv.DictReader((tmp_path / 'scores.csv').open()))
+    assert np.mean([float(row['abs_rel']) for row in rows]) == pytest.approx(drive['depth']['median_scaled']['abs_rel'])
+    pictures = sorted((tmp_path / 'pictures').rglob('*.png'))
+    assert len(pictures) == 3
+    assert cv2.imread(str(pictures[0])).shape[1] == 1600
+
+
+def test_unknown_measures_and_numbers_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"measure 'dept' is not one of .*; alignment 'x' .*; every"):
+        EvaluationSettings(measures=('dept',), alignment='x', every=0)
+
+
+def test_a_comparison_says_which_checkpoint_is_better(subject: Subject, oracle: Oracle) -> None:
+    settings = EvaluationSettings(measures=('depth', 'synthesis'), pictures=2)
+    comparison = compare(subject, oracle, FRAMES[:4], settings)
+    assert comparison.is_better
+    assert comparison.rows[0].name.startswith('AbsRel')
+    assert comparison.rows[0].gain == pytest.approx(1, abs=1e-4)
+    assert not compare(oracle, subject, FRAMES[:4], settings).is_better
+    console = Console(file=io.StringIO(), width=120)
+    console.print(before_after(comparison))
+    assert 'better in AbsRel' in console.file.getvalue()  # type: ignore[attr-defined]
+    assert comparison_picture(comparison).shape[1] == 1600
+    assert json.dumps(comparison.to_dict())
+
+
+def test_a_comparison_without_labels_is_decided_by_view_synthesis(subject: Subject, oracle: Oracle) -> None:
+    bare = [replace(frame, depth_m=None, T_world_camera=None) for frame in FRAMES[:4]]
+    comparison = compare(subject, oracle, bare, EvaluationSettings())
+    assert comparison.rows[0].name == 'view synthesis error'
+    assert comparison.is_better
+    with pytest.raises(DatasetError, match='cannot tell the checkpoints apart'):
+        compare(subject, oracle, bare[:1], EvaluationSettings())
