@@ -6,30 +6,37 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the node until it is told to stop, and return the exit status.
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the node until it is told to stop, and end the process.
 
     Both signals end it with status 0, while it starts as well: from here on SIGTERM raises KeyboardInterrupt as SIGINT
-    does, and rclpy, which installs its handlers later, still calls ours.
+    does, and rclpy, which installs its handlers later, still calls ours. The status is 1 where parameters are wrong.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return _run(argv)
+        status = _run(argv)
     except KeyboardInterrupt:
-        return 0
+        status = 0
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Everything of ours has ended. What the interpreter would do now is take torch apart, which takes seconds, and
+    # crashes if a network that did not end in time is still at work in its thread.
+    os._exit(status)
 
 
 def _run(argv: Sequence[str] | None) -> int:
     # Imported here, for the seconds that torch takes must be interruptible, too.
     import rclpy  # noqa: PLC0415
+    from rclpy.exceptions import ParameterException  # noqa: PLC0415
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  # noqa: PLC0415
 
     from sidepth_core.errors import SidepthError  # noqa: PLC0415
     from sidepth_ros.node import DepthNode  # noqa: PLC0415
 
-    node, ended = None, True
+    node = None
     try:
         rclpy.init(args=argv)
         node = DepthNode()
@@ -41,7 +48,7 @@ def _run(argv: Sequence[str] | None) -> int:
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except (SidepthError, rclpy.exceptions.ParameterException) as error:
+    except (SidepthError, ParameterException) as error:
         print(f'error: {error}', file=sys.stderr)  # noqa: T201 - there is no node to log with
         return 1
     finally:
@@ -49,16 +56,11 @@ def _run(argv: Sequence[str] | None) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if node is not None:
-            ended = node.stop()
+            node.stop()
             node.destroy_node()
         rclpy.try_shutdown()
-    if not ended:
-        # The network is still at work in its thread, which the interpreter cannot end without a crash.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
     return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

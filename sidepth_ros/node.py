@@ -55,7 +55,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
         if self._settings.threads:
             torch.set_num_threads(self._settings.threads)
         self._streams: dict[str, Stream] = {}
-        self._worker = DepthWorker(self._streams, self._now_ns, self.get_logger().warning)
+        self._worker = DepthWorker(self._streams, self._now_ns, self._warn)
         self._loaded_event = self.create_guard_condition(self._on_loaded)
         self._loader = Loader(len(self._settings.cameras), self._loaded_event.trigger)
         self._listen()
@@ -79,14 +79,19 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
         if self.trigger_configure() == SUCCESS:
             self.trigger_activate()
 
-    def stop(self) -> bool:
-        """Stop working, whatever the state, and return whether the thread at work ended in time."""
+    def stop(self) -> None:
+        """Stop working, whatever the state."""
         for stream in self._streams.values():
             stream.input.unsubscribe()
-        return self._worker.stop()
+        self._worker.stop()
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
+
+    def _warn(self, sentence: str) -> None:
+        # A signal takes the context away under a batch at work: what fails then is no news.
+        if self.context.ok():
+            self.get_logger().warning(sentence)
 
     # Lifecycle
 
@@ -116,7 +121,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
             statistics,
             deliver=lambda frame: self._worker.deliver(name, frame),
             jumped=lambda: self._worker.forget(name),
-            warn=self.get_logger().warning,
+            warn=self._warn,
         )
         return Stream(name, source, CameraOutput(self, prefix), statistics)
 

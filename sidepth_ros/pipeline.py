@@ -86,7 +86,7 @@ class Worker(Generic[T]):
             self._work(items)
 
     def stop(self, timeout_s: float) -> bool:
-        """Close the mailbox, wait for the batch at work to end, and return whether it did."""
+        """Close the mailbox, wait for the batch at work to end, and return whether it did in time."""
         self._mailbox.close()
         self._thread.join(timeout_s)
         return not self._thread.is_alive()

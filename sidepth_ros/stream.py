@@ -83,10 +83,11 @@ class DepthWorker:
         self._mailbox = Mailbox(tuple(self._streams))
         self._worker = Worker(self._mailbox, self._work, self._wait_s)
 
-    def stop(self) -> bool:
-        """Stop the thread, and return whether it ended in time."""
+    def stop(self) -> None:
+        """Stop the thread; a batch at work gets a moment to end."""
         worker, self._worker, self._mailbox = self._worker, None, None
-        return worker is None or worker.stop(STOP_TIMEOUT_S)
+        if worker is not None:
+            worker.stop(STOP_TIMEOUT_S)
 
     def deliver(self, name: str, frame: Frame) -> None:
         """Take a frame for the next batch."""
