@@ -57,7 +57,7 @@ def rectified_camera(camera: Camera) -> Camera:
 @lru_cache(maxsize=8)
 def rectification_maps(camera: Camera, target: Camera) -> Maps:
     """Return, for each pixel of `target`'s image, its place in `camera`'s distorted image (cached per pair)."""
-    size, coefficients = (target.width, target.height), np.array(camera.distortion or (0.0,) * 4)
+    size, coefficients = (target.width, target.height), _coefficients(camera)
     if camera.distortion_model == 'equidistant':
         x, y = cv2.fisheye.initUndistortRectifyMap(
             camera.matrix, coefficients, np.eye(3), target.matrix, size, cv2.CV_32FC1
@@ -96,9 +96,9 @@ def distort(points: FloatArray, camera: Camera) -> FloatArray:
     points = np.ascontiguousarray(points, dtype=np.float64).reshape(-1, 1, 3)
     zero = np.zeros(3)
     if camera.distortion_model == 'equidistant':
-        pixels, _ = cv2.fisheye.projectPoints(points, zero, zero, camera.matrix, np.array(camera.distortion))
+        pixels, _ = cv2.fisheye.projectPoints(points, zero, zero, camera.matrix, _coefficients(camera))
     else:
-        pixels, _ = cv2.projectPoints(points, zero, zero, camera.matrix, np.array(camera.distortion or (0.0,) * 4))
+        pixels, _ = cv2.projectPoints(points, zero, zero, camera.matrix, _coefficients(camera))
     return np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
 
 
@@ -120,6 +120,10 @@ def fold_radius(camera: Camera) -> float:
         growing = np.diff(distort(points, centre) @ direction) > 0
         reach = min(reach, limit if growing.all() else float(radius[np.argmin(growing)]))
     return reach
+
+
+def _coefficients(camera: Camera) -> FloatArray:
+    return np.array(camera.distortion or (0.0,) * 4, dtype=np.float64)
 
 
 def _inner_rectangle(camera: Camera) -> tuple[float, float, float, float]:
