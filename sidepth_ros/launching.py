@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,11 +20,10 @@ from lifecycle_msgs.msg import Transition
 from sidepth_core.data.bag_files import BagFiles
 from sidepth_core.data.bag_topics import COMPRESSED_IMAGE, Choice, choose
 from sidepth_core.errors import ConfigError
+from sidepth_ros.fastdds import profile_environment
 
 PACKAGE = 'sidepth_ros'
 BOOLEAN = ('true', 'false')
-PROFILE_VARIABLES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
-"""Where Fast DDS looks for its profile: since Iron, and up to Humble."""
 SMALL_SHM_BYTES = 256 * 2**20
 """Shared memory below this cannot hold a segment for each of a handful of processes."""
 # Said again here, because importing what knows them brings torch; a test holds them equal.
@@ -180,11 +178,11 @@ def fastdds_environment(profile: str) -> dict[str, str]:
     Raises:
         ConfigError: If there is no such file.
     """
-    if profile == 'none' or any(os.environ.get(variable) for variable in PROFILE_VARIABLES):
+    if profile == 'none':
         return {}
     if not Path(profile).is_file():
         raise ConfigError(f"launch argument fastdds_profile is {profile!r}, expected an existing XML file or 'none'")
-    return dict.fromkeys(PROFILE_VARIABLES, profile)
+    return profile_environment(Path(profile))
 
 
 def shared_memory_warning(folder: Path = Path('/dev/shm')) -> list[LogInfo]:  # noqa: S108 - where Linux keeps it

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sidepth_ros.fastdds import profile_variable
+
 if TYPE_CHECKING:
     from ros_graph import Graph
 
@@ -21,7 +23,7 @@ def ros_environment() -> Iterator[dict[str, str]]:
     changes = {
         'ROS_DOMAIN_ID': str(1 + os.getpid() % 100),
         'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
-        'FASTDDS_DEFAULT_PROFILES_FILE': str(ROOT / 'config' / 'fastdds_shm.xml'),
+        profile_variable(): str(ROOT / 'config' / 'fastdds_shm.xml'),
         'PYTHONPATH': os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')])),
         'OMP_NUM_THREADS': '1',
     }
