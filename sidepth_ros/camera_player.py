@@ -22,9 +22,9 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-from sidepth_core.cli import run
 from sidepth_core.data.bag_topics import Choice
 from sidepth_core.errors import ConfigError
+from sidepth_ros.executable import run_node, without_ros_arguments
 from sidepth_ros.serialized import restamped
 from sidepth_ros.takes import Take, bag_take, synthetic_take
 
@@ -32,15 +32,15 @@ DISCOVERY_SECONDS = 0.3
 """How long a connection needs, once both ends know of each other, until messages arrive."""
 
 
-class CameraPlayer(Node):
+class CameraPlayer:
     """Publishes a take. Reliable like most camera drivers, so that any subscriber can listen."""
 
-    def __init__(self, take: Take, name: str) -> None:
-        super().__init__('camera_player')
+    def __init__(self, node: Node, take: Take, name: str) -> None:
+        self._node = node
         self._take = take
         qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE)
         self._outputs: dict[str, Publisher[Any]] = {
-            topic: self.create_publisher(kind, f'{name}/{topic}', qos) for topic, kind in take.topics.items()
+            topic: node.create_publisher(kind, f'{name}/{topic}', qos) for topic, kind in take.topics.items()
         }
         self.sent = 0
 
@@ -58,7 +58,7 @@ class CameraPlayer(Node):
                     f'{images.topic_name!r} has {images.get_subscription_count()} subscribers after {seconds:g} s, '
                     f'expected {count}: is the node active, in this ROS_DOMAIN_ID, and subscribed to this topic?'
                 )
-            rclpy.spin_once(self, timeout_sec=0.05)
+            rclpy.spin_once(self._node, timeout_sec=0.05)
         time.sleep(DISCOVERY_SECONDS)
 
     def play(self, rate: float) -> None:
@@ -84,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
     add('--bag', type=Path, help='rosbag2 to play; without one, a synthetic drive')
     add('--image-topic', help='image topic of the bag, where it holds several cameras')
     add('--odometry-topic', help='odometry topic of the bag, where it holds several')
-    add('--scene', default='mixed', help='synthetic drive: street, highway, corridor or mixed')
+    add('--scene', default='street', help='synthetic drive: street, highway, corridor or mixed')
     add('--seed', type=int, default=7, help='which synthetic drive')
     add('--size', default='416x128', metavar='WxH', help='synthetic image size, pixels')
     add('--fps', type=float, default=10.0, help='synthetic images a second')
@@ -111,13 +111,11 @@ def load(arguments: argparse.Namespace) -> Take:
     )
 
 
-def play(argv: Sequence[str]) -> int:
-    """Play what the command line says, and return the exit status."""
-    arguments = parser().parse_args(argv)
+def play(node: Node, arguments: argparse.Namespace) -> None:
+    """Play what the command line says."""
     if not arguments.rate > 0:
         raise ConfigError(f'--rate is {arguments.rate:g}, expected more than 0')
-    take = load(arguments)
-    player = CameraPlayer(take, arguments.name)
+    player = CameraPlayer(node, load(arguments), arguments.name)
     try:
         player.wait_for_subscribers(arguments.wait_for, arguments.wait_seconds)
         player.play(arguments.rate)
@@ -125,19 +123,14 @@ def play(argv: Sequence[str]) -> int:
             player.play(arguments.rate)
     finally:
         if arguments.summary:
-            arguments.summary.write_text(json.dumps({'sent': player.sent}) + '\n')
-        player.destroy_node()
-    return 0
+            arguments.summary.write_text(json.dumps({'sent': player.sent}) + '\n', encoding='utf-8')
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the player; arguments after --ros-args are ROS's own."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    rclpy.init(args=arguments)
-    try:
-        return run(play, rclpy.utilities.remove_ros_args(arguments))
-    finally:
-        rclpy.try_shutdown()
+    options = parser().parse_args(without_ros_arguments(arguments))
+    return run_node('camera_player', arguments, lambda node: play(node, options))
 
 
 if __name__ == '__main__':

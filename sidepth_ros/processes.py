@@ -1,0 +1,70 @@
+"""Processes of one's own: started together, ended together, their words kept in files."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from sidepth_core.errors import SidepthError
+
+END_SECONDS = 5.0
+"""How long a process may take to end when asked to."""
+LINES_SHOWN = 12
+
+
+class Process:
+    """A Python module, run as a process.
+
+    Args:
+        name: What it is called, here and in error messages.
+        command: The module and its arguments.
+        folder: Where its output goes, to a file NAME.log.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], folder: Path) -> None:
+        self.name = name
+        self.log = folder / f'{name}.log'
+        with self.log.open('w', encoding='utf-8') as output:
+            self._process = subprocess.Popen(  # noqa: S603 - modules of ours
+                [sys.executable, '-m', *command], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            )
+
+    @property
+    def status(self) -> int | None:
+        """Exit status; None while it runs."""
+        return self._process.poll()
+
+    def fail(self) -> NoReturn:
+        """Raise an error with the last lines it wrote.
+
+        Raises:
+            SidepthError: Always.
+        """
+        lines = self.log.read_text(encoding='utf-8', errors='replace').splitlines()
+        said = '\n  '.join(lines[-LINES_SHOWN:]) or 'nothing'
+        raise SidepthError(f'the {self.name} ended with status {self.status}, see {self.log}:\n  {said}')
+
+    def end(self) -> int:
+        """Ask it to end as Ctrl-C does, insist where that does not help, and return its exit status."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+        try:
+            return self._process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+
+@contextlib.contextmanager
+def process(name: str, command: Sequence[str], folder: Path) -> Iterator[Process]:
+    """Run a process for as long as the block lasts; arguments are those of Process."""
+    running = Process(name, command, folder)
+    try:
+        yield running
+    finally:
+        running.end()
