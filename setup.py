@@ -38,6 +38,10 @@ setup(
             'sidepth = sidepth_core.cli:main',
             'depth_node = sidepth_ros.depth_node:main',
             'demo = sidepth_ros.demo:main',
+            'camera_player = sidepth_ros.camera_player:main',
+            'camera_snapshot = sidepth_ros.camera_snapshot:main',
+            'motion_gate = sidepth_ros.motion_gate:main',
+            'adopt_checkpoint = sidepth_ros.adopt_checkpoint:main',
             # Under the name of a command, main is that command: `ros2 run sidepth_ros train`.
             *(f'{command} = sidepth_core.cli:main' for command in COMMANDS),
         ],

@@ -40,7 +40,7 @@ def calibration_text(info: CameraInfo, name: str) -> str:
         'rectification_matrix': matrix(3, 3, info.r),
         'projection_matrix': matrix(3, 4, info.p),
     }
-    return yaml.safe_dump(fields, sort_keys=False, default_flow_style=None)
+    return str(yaml.safe_dump(fields, sort_keys=False, default_flow_style=None))
 
 
 def take(node: Node, out: Path) -> None:

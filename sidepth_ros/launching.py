@@ -32,8 +32,8 @@ PRECISIONS = ('', 'float32', 'bf16', 'fp16')
 SCALE_SOURCES = ('', 'checkpoint', 'fixed', 'relative')
 
 
-def argument(name: str, default: str, description: str, choices: Sequence[str] = ()) -> DeclareLaunchArgument:
-    """Declare a launch argument that `--show-args` explains."""
+def argument(name: str, default: str | None, description: str, choices: Sequence[str] = ()) -> DeclareLaunchArgument:
+    """Declare a launch argument that `--show-args` explains; without a default it must be given."""
     return DeclareLaunchArgument(
         name, default_value=default, description=description, choices=list(choices) or None
     )
