@@ -38,7 +38,7 @@ def view(drive: Drive, index: int, camera: Camera) -> View:
 
 
 def psnr_of_warp(target: View, source: View, *, K_source: Tensor | None = None) -> tuple[float, float]:
-    """Return the PSNR of source warped into target on what both see, and the share of the image that this is."""
+    """Return the PSNR of source warped into target on what both see, and the share of the target, sky apart, that this is."""
     T_source_target = (torch.linalg.inv(source.T_world_camera) @ target.T_world_camera)[None].float()
     K = source.K if K_source is None else K_source
     joined = torch.cat([source.image, 1 / source.depth_m], dim=1)
@@ -48,7 +48,7 @@ def psnr_of_warp(target: View, source: View, *, K_source: Tensor | None = None) 
     expected = project(moved.reshape(points.shape), K).z_m
     visible = warped.valid & ((warped.image[:, 3:] * expected - 1).abs() < 0.03) & torch.isfinite(target.depth_m)
     error = (warped.image[:, :3] - target.image).square().mean(dim=1, keepdim=True)[visible].mean()
-    return float(-10 * torch.log10(error)), float(visible.float().mean())
+    return float(-10 * torch.log10(error)), float(visible.sum() / torch.isfinite(target.depth_m).sum())
 
 
 @pytest.mark.parametrize('camera', [WIDE, ZOOMED], ids=['wide', 'zoomed'])
@@ -58,7 +58,7 @@ def test_a_frame_warped_into_its_neighbour_matches_it(scene: str, seed: int, cam
     drive = drive_of(scene, seed)
     psnr, share = psnr_of_warp(view(drive, 20, camera), view(drive, 21, camera))
     assert psnr >= 30
-    assert share >= 0.35
+    assert share >= 0.4
 
 
 @pytest.mark.parametrize('scene', SCENES)

@@ -19,7 +19,8 @@ from sidepth_core.errors import ConfigError
 
 Array = npt.NDArray[np.float64]
 SCENES = {'street': Street, 'highway': Highway, 'corridor': Corridor}
-STEP_S = 0.05
+HALF_STEP_S = 1e-3
+"""Half the time over which speeds are measured on the exact path."""
 
 
 class Mount(NamedTuple):
@@ -118,9 +119,26 @@ class Drive:
 
     def speed_mps(self, time_s: float) -> float:
         """Return the speed of the camera at a time, metres a second."""
-        early = max(time_s - 1e-3, 0.0)
-        moved = self.pose(time_s + 1e-3)[:3, 3] - self.pose(early)[:3, 3]
-        return float(np.linalg.norm(moved) / (time_s + 1e-3 - early))
+        early, late = max(time_s - HALF_STEP_S, 0.0), time_s + HALF_STEP_S
+        return float(np.linalg.norm(self.pose(late)[:3, 3] - self.pose(early)[:3, 3]) / (late - early))
+
+    @property
+    def T_base_camera(self) -> Array:
+        """Where the camera is mounted: (4, 4), optical frame to the base on the ground below it (REP 103)."""
+        T = np.eye(4)
+        T[:3, :3] = _optical(self.mount.yaw, self.mount.pitch, self.mount.roll)
+        T[2, 3] = self.mount.height_m
+        return T
+
+    def twist(self, time_s: float) -> tuple[Array, Array]:
+        """Return the base's velocity, (3,) metres a second, and turn rate, (3,) radians a second, in its own frame."""
+        early, late = max(time_s - HALF_STEP_S, 0.0), time_s + HALF_STEP_S
+        T_camera_base = np.linalg.inv(self.T_base_camera)
+        first, last = self.pose(early) @ T_camera_base, self.pose(late) @ T_camera_base
+        here = (self.pose(time_s) @ T_camera_base)[:3, :3]
+        turn = first[:3, :3].T @ last[:3, :3]
+        rate = np.array([turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]]) / 2
+        return here.T @ (last[:3, 3] - first[:3, 3]) / (late - early), rate / (late - early)
 
     def render(self, index: int, camera: Camera, *, antialias: bool = True) -> Rendering:
         """Render frame `index` through a camera, without the effects of a sensor."""

@@ -48,6 +48,8 @@ class SyntheticSource:
         sensor: Effects of the sensor; Sensor() has none.
         take_frames: After so many frames a new world begins, 10 s later; None: never, in a mixed source 50.
         device: Where to render, 'cpu' or 'cuda'.
+        report: What was rendered.
+        camera_or_default: The camera, given or made of fov_deg.
 
     Raises:
         ConfigError: If a value cannot work.
@@ -66,6 +68,7 @@ class SyntheticSource:
     take_frames: int | None = None
     device: str = 'cpu'
     report: SourceReport = field(init=False)
+    camera_or_default: Camera = field(init=False)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be rendered."""
@@ -79,8 +82,7 @@ class SyntheticSource:
                 raise ConfigError(f'{name} of a synthetic drive is {getattr(self, name)!r}: it must be positive')
         if self.seed < 0 or (self.take_frames is not None and self.take_frames < 1):
             raise ConfigError(f'seed {self.seed!r} must be 0 or more, take_frames {self.take_frames!r} at least 1')
-        if self.camera is None:
-            self.camera = pinhole(self.width, self.height, self.fov_deg)
+        self.camera_or_default = self.camera or pinhole(self.width, self.height, self.fov_deg)
         self._take = self.take_frames or (50 if self.scene == 'mixed' else self.frames)
         self.report = self._fresh_report()
 
@@ -89,7 +91,7 @@ class SyntheticSource:
         self.report = self._fresh_report()
         drive = None
         for index in range(self.frames):
-            take, part = divmod(index, self._take)
+            take, part = self.place_of(index)
             if part == 0 or drive is None:
                 drive = self.drive(take)
             self.report.read += 1
@@ -104,19 +106,23 @@ class SyntheticSource:
         seed = self.seed if take == 0 else int(np.random.SeedSequence([self.seed, take]).generate_state(1)[0])
         return Drive(scene, seed, fps=self.fps, moving_objects=self.moving_objects, device=self.device)
 
+    def place_of(self, index: int) -> tuple[int, int]:
+        """Return the take that a frame belongs to, and its number in that take."""
+        return divmod(index, self._take)
+
     def frame(self, index: int) -> Frame:
         """Return one frame without those before it."""
-        take, part = divmod(index, self._take)
+        take, part = self.place_of(index)
         return self._frame(self.drive(take), take, part)
 
     def _frame(self, drive: Drive, take: int, part: int) -> Frame:
-        assert self.camera is not None  # noqa: S101 - __post_init__ fills it; for the type checker
+        camera = self.camera_or_default
         time_s = part / self.fps
-        rendering = drive.render(part, self.camera)
+        rendering = drive.render(part, camera)
         return Frame(
             round((take * (self._take / self.fps + TAKE_GAP_S) + time_s) * 1e9),
             expose(rendering.image, self.sensor, drive.seed, part, time_s),
-            self.camera,
+            camera,
             drive.speed_mps(time_s),
             drive.pose(time_s),
             rendering.depth_m.cpu().numpy(),
