@@ -188,7 +188,9 @@ class BagFiles:
                 file = fold_journal(file, Path(stack.enter_context(TemporaryDirectory(prefix='sidepth-'))))
                 self.notes.append(f'{file.name} was not closed properly: its journal is folded in')
             return stack.enter_context(Reader(file))
-        except (ReaderError, sqlite3.Error) as error:
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001 - each storage of rosbags has errors of its own for damage
             mended = self._mended(file, stack)
             if mended is None:
                 self.notes.append(f'{file.name} cannot be read: {error}')

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, TypesysError, get_typestore
+from rosbags.typesys.store import Typestore
 
 from sidepth_core.camera import Camera
 from sidepth_core.data.bag_files import BagFiles, Topic
@@ -75,6 +77,12 @@ class Motion(NamedTuple):
     has_header: bool
 
 
+@lru_cache(maxsize=1)
+def _types() -> Typestore:
+    """Return the standard messages: their layout has not changed since ROS 2 began, and old bags carry none."""
+    return get_typestore(Stores.LATEST)
+
+
 class Recording:
     """Deserialized messages of opened bag files.
 
@@ -88,8 +96,7 @@ class Recording:
         self.files = files
         self.notes = notes
         self.damaged: Counter[str] = Counter()
-        # The layout of the standard messages has not changed since ROS 2 began; old bags carry no definitions.
-        self._types = get_typestore(Stores.LATEST)
+        self._types = _types()
 
     def messages(self, *topics: str) -> Iterator[Stamped]:
         """Yield messages as the recorder wrote them; damaged ones are counted."""

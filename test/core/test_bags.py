@@ -1,0 +1,396 @@
+"""Bags as drives: topics chosen, images, camera, motion and depth joined, every loss counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from sidepth_core.camera import Camera
+from sidepth_core.data.bag_topics import Choice
+from sidepth_core.data.bag_writer import BagWriter
+from sidepth_core.data.bags import BagSource
+from sidepth_core.errors import BagError, DatasetError
+
+PERIOD_NS = 100_000_000
+START_NS = 1_700_000_000_000_000_000
+T = dict[str, Any]
+
+
+class Robot:
+    """Writes the messages that a robot with one camera publishes."""
+
+    def __init__(self, writer: BagWriter) -> None:
+        self.writer = writer
+        self.types = writer.types.types
+
+    def header(self, stamp_ns: int, frame: str) -> Any:
+        stamp = self.types['builtin_interfaces/msg/Time'](stamp_ns // 10**9, stamp_ns % 10**9)
+        return self.types['std_msgs/msg/Header'](stamp, frame)
+
+    def image(
+        self, stamp_ns: int, *, topic: str = '/cam/image_raw', size: tuple[int, int] = (64, 48), log_ns: int = 0
+    ) -> None:
+        width, height = size
+        pixels = np.full((height, width, 3), (10, 20, 30), np.uint8)
+        header = self.header(stamp_ns, 'optical')
+        message = self.types['sensor_msgs/msg/Image'](header, height, width, 'bgr8', 0, 3 * width, pixels.ravel())
+        self.writer.write(topic, message, log_ns or stamp_ns)
+
+    def jpeg(self, stamp_ns: int, *, topic: str = '/cam/image_raw/compressed', data: bytes | None = None) -> None:
+        pixels = np.full((48, 64, 3), (10, 20, 30), np.uint8)
+        blob = np.frombuffer(data, np.uint8) if data else cv2.imencode('.jpg', pixels)[1].ravel()
+        kind = self.types['sensor_msgs/msg/CompressedImage']
+        message = kind(self.header(stamp_ns, 'optical'), 'bgr8; jpeg compressed bgr8', blob)
+        self.writer.write(topic, message, stamp_ns)
+
+    def camera_info(
+        self, stamp_ns: int, *, topic: str = '/cam/camera_info', k: tuple[float, ...] = (50, 0, 32, 0, 51, 24, 0, 0, 1),
+        size: tuple[int, int] = (64, 48),
+    ) -> None:  # fmt: skip
+        roi = self.types['sensor_msgs/msg/RegionOfInterest'](0, 0, 0, 0, do_rectify=False)
+        d, p = np.array([-0.1, 0.01, 0, 0, 0]), np.array([45.0, 0, 31, 0, 0, 46, 23, 0, 0, 0, 1, 0])
+        message = self.types['sensor_msgs/msg/CameraInfo'](
+            self.header(stamp_ns, 'optical'), size[1], size[0], 'plumb_bob', d, np.array(k, dtype=float),
+            np.eye(3).ravel(), p, 0, 0, roi,
+        )  # fmt: skip
+        self.writer.write(topic, message, stamp_ns)
+
+    def odometry(
+        self, stamp_ns: int, x_m: float, speed_mps: float, *, topic: str = '/odom', yaw_rate: float = 0
+    ) -> None:
+        t = self.types
+        vector, quaternion, covariance = t['geometry_msgs/msg/Vector3'], t['geometry_msgs/msg/Quaternion'], np.zeros(36)
+        pose = t['geometry_msgs/msg/Pose'](t['geometry_msgs/msg/Point'](x_m, 0, 0), quaternion(0, 0, 0, 1))
+        twist = t['geometry_msgs/msg/Twist'](vector(speed_mps, 0, 0), vector(0, 0, yaw_rate))
+        message = t['nav_msgs/msg/Odometry'](
+            self.header(stamp_ns, 'odom'), 'base_link',
+            t['geometry_msgs/msg/PoseWithCovariance'](pose, covariance),
+            t['geometry_msgs/msg/TwistWithCovariance'](twist, covariance),
+        )  # fmt: skip
+        self.writer.write(topic, message, stamp_ns)
+
+    def tf_static(self, parent: str, child: str, xyz: tuple[float, ...], xyzw: tuple[float, ...]) -> None:
+        t = self.types
+        transform = t['geometry_msgs/msg/Transform'](
+            t['geometry_msgs/msg/Vector3'](*xyz), t['geometry_msgs/msg/Quaternion'](*xyzw)
+        )
+        stamped = t['geometry_msgs/msg/TransformStamped'](self.header(START_NS, parent), child, transform)
+        self.writer.write('/tf_static', t['tf2_msgs/msg/TFMessage']([stamped]), START_NS)
+
+    def cloud(self, stamp_ns: int, points: list[tuple[float, float, float]], frame: str = 'lidar') -> None:
+        t = self.types
+        fields = [t['sensor_msgs/msg/PointField'](axis, 4 * i, 7, 1) for i, axis in enumerate('xyz')]
+        data = np.array(points, dtype='<f4').view(np.uint8).ravel()
+        message = t['sensor_msgs/msg/PointCloud2'](
+            self.header(stamp_ns, frame), 1, len(points), fields, False, 12, 12 * len(points), data, True
+        )
+        self.writer.write('/lidar', message, stamp_ns)
+
+    def speed(self, log_ns: int, speed_mps: float) -> None:
+        self.writer.write('/vehicle/speed', self.types['std_msgs/msg/Float32'](speed_mps), log_ns)
+
+
+Drive = Callable[[Robot], None]
+OPTICAL = (-0.5, 0.5, -0.5, 0.5)
+"""From the axes of a body (x forward, y left) to those of a camera that looks forward."""
+
+
+def write(path: Path, drive: Drive, storage: str = 'mcap') -> Path:
+    with BagWriter(path, storage) as writer:
+        drive(Robot(writer))
+    return path
+
+
+def stamps(count: int, start: int = START_NS) -> list[int]:
+    return [start + index * PERIOD_NS for index in range(count)]
+
+
+def plain(robot: Robot) -> None:
+    for stamp in stamps(3):
+        robot.camera_info(stamp)
+        robot.image(stamp)
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_raw_images_come_with_their_sibling_camera(tmp_path: Path, storage: str) -> None:
+    source = BagSource(write(tmp_path / 'bag', plain, storage))
+    frames = list(source)
+    assert [frame.stamp_ns for frame in frames] == stamps(3)
+    assert frames[0].image.shape == (48, 64, 3)
+    assert frames[0].image[0, 0].tolist() == [30, 20, 10]
+    assert frames[0].camera == Camera(64, 48, 50, 51, 32, 24, 'plumb_bob', (-0.1, 0.01, 0, 0))
+    assert frames[0].speed_mps is None
+    assert frames[0].T_world_camera is None
+    assert (source.report.claimed, source.report.read, source.report.used) == (3, 3, 3)
+    assert source.expected() == 3
+    # A second reading is the same as the first.
+    assert [frame.stamp_ns for frame in source] == stamps(3)
+    assert source.report.read == 3
+
+
+def test_compressed_images_are_decoded_and_damaged_ones_counted(tmp_path: Path) -> None:
+    def drive(robot: Robot) -> None:
+        for stamp in stamps(4):
+            robot.jpeg(stamp, data=b'\xff\xd8\xff garbage' if stamp == START_NS + PERIOD_NS else None)
+
+    source = BagSource(write(tmp_path / 'bag', drive))
+    frames = list(source)
+    assert len(frames) == 3
+    assert np.abs(frames[0].image.astype(int) - [30, 20, 10]).max() <= 2
+    assert source.report.read == 4
+    assert source.report.skipped == {'damaged image': 1}
+    assert any('first damaged image' in note for note in source.report.notes)
+    assert any('calibrates the camera' in note for note in source.report.notes)
+
+
+def test_one_camera_in_two_transports_is_one_camera(tmp_path: Path) -> None:
+    def drive(robot: Robot) -> None:
+        for stamp in stamps(2):
+            robot.image(stamp)
+            robot.jpeg(stamp)
+
+    source = BagSource(write(tmp_path / 'bag', drive))
+    assert len(list(source)) == 2
+    assert '/cam/image_raw (Image, 2)' in source.report.notes[0]
+
+
+def test_two_cameras_are_listed_and_one_can_be_named(tmp_path: Path) -> None:
+    def drive(robot: Robot) -> None:
+        plain(robot)
+        robot.image(START_NS, topic='/rear/image_raw')
+        robot.image(START_NS, topic='/cam/depth/image')
+
+    bag = write(tmp_path / 'bag', drive)
+    with pytest.raises(BagError, match=r'several cameras.*/cam/image_raw \(Image, 3\), /rear/image_raw \(Image, 1\)'):
+        list(BagSource(bag))
+    assert len(list(BagSource(bag, Choice(image='/rear/image_raw')))) == 1
+    with pytest.raises(BagError, match=r"'/front' is not there, expected one of: .*/rear/image_raw"):
+        list(BagSource(bag, Choice(image='/front')))
+    with pytest.raises(BagError, match='is sensor_msgs/msg/CameraInfo, expected one of'):
+        list(BagSource(bag, Choice(image='/cam/camera_info')))
+
+
+def test_a_bag_without_images_lists_what_it_has(tmp_path: Path) -> None:
+    bag = write(tmp_path / 'bag', lambda robot: robot.odometry(START_NS, 0, 1))
+    with pytest.raises(BagError, match=r'no camera images. Its topics: /odom \(Odometry, 1\)'):
+        list(BagSource(bag))
+
+
+def test_an_empty_bag_says_so(tmp_path: Path) -> None:
+    bag = write(tmp_path / 'bag', lambda robot: robot.writer.add_topic('/cam/image_raw', 'sensor_msgs/msg/Image'))
+    with pytest.raises(BagError, match=r'no camera images. Its topics: /cam/image_raw \(Image, 0\)'):
+        list(BagSource(bag))
+
+
+def test_mixed_sizes_are_counted(tmp_path: Path) -> None:
+    def drive(robot: Robot) -> None:
+        for index, stamp in enumerate(stamps(4)):
+            robot.image(stamp, size=(32, 24) if index == 2 else (64, 48))
+
+    source = BagSource(write(tmp_path / 'bag', drive))
+    assert len(list(source)) == 3
+    assert source.report.skipped == {'size 32x24 differs from 64x48': 1}
+
+
+def test_zero_k_is_no_camera_and_is_said(tmp_path: Path) -> None:
+    def drive(robot: Robot) -> None:
+        for stamp in stamps(2):
+            robot.camera_info(stamp, k=(0.0,) * 9)
+            robot.image(stamp)
+
+    source = BagSource(write(tmp_path / 'bag', drive))
+    assert [frame.camera for frame in source] == [None, None]
+    assert any('2 messages of /cam/camera_info are no calibration' in note for note in source.report.notes)
+
+
+def test_intrinsics_of_another_size_are_scaled_and_of_another_view_refused(tmp_path: Path) -> None:
+    def drive(robot: Robot) -> None:
+        robot.camera_info(START_NS, size=(128, 96), k=(100, 0, 64, 0, 102, 48, 0, 0, 1))
+        robot.image(START_NS)
+
+    frame = next(iter(BagSource(write(tmp_path / 'bag', drive))))
+    assert frame.camera is not None
+    assert (frame.camera.fx, frame.camera.cx) == (50, 31.75)
+
+    def cropped(robot: Robot) -> None:
+        robot.camera_info(START_NS, size=(64, 36))
+        robot.image(START_NS)
+
+    with pytest.raises(DatasetError, match='images are 64x48, the calibration is for 64x36'):
+        list(BagSource(write(tmp_path / 'cropped', cropped)))
+
+
+def test_rectified_topics_take_the_projection_matrix(tmp_path: Path) -> None:
+    def drive(robot: Robot) -> None:
+        robot.camera_info(START_NS)
+        robot.image(START_NS, topic='/cam/image_rect')
+
+    frame = next(iter(BagSource(write(tmp_path / 'bag', drive))))
+    assert frame.camera == Camera(64, 48, 45, 46, 31, 23)
+
+
+def test_a_given_camera_takes_the_place_of_the_bags(tmp_path: Path) -> None:
+    bag = write(tmp_path / 'bag', plain)
+    camera = Camera(64, 48, 60, 60, 31.5, 23.5)
+    assert next(iter(BagSource(bag, camera=camera))).camera == camera
+    assert next(iter(BagSource(bag, camera='learned'))).camera is None
+
+
+def test_late_stamps_are_skipped_and_a_clock_set_back_begins_anew(tmp_path: Path) -> None:
+    def drive(robot: Robot) -> None:
+        log = iter(range(START_NS, START_NS + 100))
+        for offset in (10, 11, 10.5, 11, 12, 2, 3):
+            robot.image(START_NS + int(offset * 1e9), log_ns=next(log))
+
+    source = BagSource(write(tmp_path / 'bag', drive))
+    assert [(frame.stamp_ns - START_NS) / 1e9 for frame in source] == [10, 11, 12, 2, 3]
+    assert source.report.skipped == {'stamp is not after the one before': 2}
+    assert any('the clock jumps back by 10.0 s at image 6' in note for note in source.report.notes)
+
+
+def test_convention_odometry_gives_speed_and_pose_of_the_camera(tmp_path: Path) -> None:
+    def drive(robot: Robot) -> None:
+        robot.tf_static('base_link', 'mount', (1.0, 0, 0.5), (0, 0, 0, 1))
+        robot.tf_static('mount', 'optical', (0, 0.25, 0), OPTICAL)
+        for index, stamp in enumerate(stamps(3)):
+            robot.odometry(stamp, x_m=0.2 * index, speed_mps=2.0)
+            robot.image(stamp + PERIOD_NS // 4)
+
+    frames = list(BagSource(write(tmp_path / 'bag', drive)))
+    pose = frames[0].T_world_camera
+    assert pose is not None
+    # A quarter of the way from x = 0 to 0.2, plus the mount; the camera looks along the body's x.
+    assert pose[:3, 3] == pytest.approx([0.05 + 1.0, 0.25, 0.5])
+    assert pose[:3, :3] @ [0, 0, 1] == pytest.approx([1, 0, 0])
+    assert pose[:3, :3] @ [1, 0, 0] == pytest.approx([0, -1, 0])
+    assert [frame.speed_mps for frame in frames] == pytest.approx([2, 2, 2])
+
+
+def test_a_camera_ahead_of_the_axle_moves_when_the_robot_turns(tmp_path: Path) -> None:
+    def drive(robot: Robot) -> None:
+        robot.tf_static('base_link', 'optical', (2.0, 0, 0), OPTICAL)
+        for stamp in stamps(2):
+            robot.odometry(stamp, x_m=0, speed_mps=3.0, yaw_rate=2.0)
+            robot.image(stamp)
+
+    # 3 m/s forward and 2 rad/s x 2 m sideways.
+    assert [frame.speed_mps for frame in BagSource(write(tmp_path / 'bag', drive))] == pytest.approx([5, 5])
+
+
+def test_an_empty_twist_is_replaced_by_the_speed_of_the_poses(tmp_path: Path) -> None:
+    def drive(robot: Robot) -> None:
+        for index, stamp in enumerate(stamps(5)):
+            robot.odometry(stamp, x_m=0.3 * index, speed_mps=0)
+            robot.image(stamp)
+
+    source = BagSource(write(tmp_path / 'bag', drive))
+    assert [frame.speed_mps for frame in source] == pytest.approx([3.0] * 5)
+    assert any('speed is taken from its poses' in note for note in source.report.notes)
+    assert any("does not lead from 'base_link' to 'optical'" in note for note in source.report.notes)
+
+
+def test_a_bare_speed_topic_is_read_on_the_recorders_clock(tmp_path: Path) -> None:
+    def drive(robot: Robot) -> None:
+        for index in range(4):
+            robot.speed(START_NS + index * PERIOD_NS, 10.0 + index)
+            # The camera's clock is an hour off; the recorder's is not.
+            log_ns = START_NS + index * PERIOD_NS + PERIOD_NS // 2
+            robot.image(log_ns - 3600 * 10**9, log_ns=log_ns)
+
+    speeds = [frame.speed_mps for frame in BagSource(write(tmp_path / 'bag', drive))]
+    assert speeds == pytest.approx([10.5, 11.5, 12.5, 13.0])
+
+
+def test_no_speed_is_made_up_across_a_gap(tmp_path: Path) -> None:
+    def drive(robot: Robot) -> None:
+        robot.odometry(START_NS, 0, 1.0)
+        robot.odometry(START_NS + 20 * PERIOD_NS, 2, 1.0)
+        for stamp in stamps(25):
+            robot.image(stamp)
+
+    speeds = [frame.speed_mps for frame in BagSource(write(tmp_path / 'bag', drive))]
+    assert speeds[0] == 1.0
+    assert speeds[10] is None
+    assert speeds[20:] == [1.0] * 5
+
+
+def test_several_odometries_are_listed(tmp_path: Path) -> None:
+    def drive(robot: Robot) -> None:
+        plain(robot)
+        robot.odometry(START_NS, 0, 1.0)
+        robot.odometry(START_NS, 0, 1.0, topic='/visual/odom')
+
+    bag = write(tmp_path / 'bag', drive)
+    with pytest.raises(BagError, match=r"name one as odometry_topic \(or 'none'\): /odom .*, /visual/odom"):
+        list(BagSource(bag))
+    assert next(iter(BagSource(bag, Choice(odometry='none')))).speed_mps is None
+    assert next(iter(BagSource(bag, Choice(odometry='/odom')))).speed_mps == 1.0
+
+
+def test_convention_lidar_becomes_depth_of_the_nearest_sweep(tmp_path: Path) -> None:
+    def drive(robot: Robot) -> None:
+        robot.tf_static('base_link', 'optical', (0, 0, 0), OPTICAL)
+        robot.tf_static('base_link', 'lidar', (0, 0, 1.0), (0, 0, 0, 1))
+        for index, stamp in enumerate(stamps(2)):
+            robot.camera_info(stamp, k=(50, 0, 32, 0, 50, 24, 0, 0, 1))
+            # The lidar sits 1 m above the camera: 1 m below it and 8 m ahead is on the optical axis.
+            robot.cloud(stamp + 10_000_000, [(8.0 + index, 0, -1.0), (float('nan'), 0, 0), (-5.0, 0, 0)])
+            robot.image(stamp)
+
+    bag = write(tmp_path / 'bag', drive)
+    assert next(iter(BagSource(bag))).depth_m is None
+    frames = list(BagSource(bag, Choice(lidar=None)))
+    for frame, expected in zip(frames, (8.0, 9.0), strict=True):
+        assert frame.depth_m is not None
+        assert frame.depth_m.shape == (48, 64)
+        assert frame.depth_m[24, 32] == expected
+        assert np.isfinite(frame.depth_m).sum() == 1
+
+
+def test_reading_can_start_in_the_middle_and_count_on(tmp_path: Path) -> None:
+    def drive(robot: Robot) -> None:
+        for index, stamp in enumerate(stamps(6)):
+            robot.jpeg(stamp, data=b'no image' if index in {1, 4} else None)
+
+    source = BagSource(write(tmp_path / 'bag', drive))
+    first = [position for position, _ in source.frames()][:2]
+    whole = source.report
+    # As after an interruption that had seen positions 0 to 2.
+    earlier = type(whole)(source.name, used=2)
+    earlier.skipped['damaged image'] = 1
+    rest = [position for position, _ in source.frames(start=2, counted_from=3, earlier=earlier)]
+    assert (first, rest) == ([0, 2], [2, 3, 5])
+    assert source.report.used == whole.used == 4
+    assert source.report.skipped == whole.skipped == {'damaged image': 2}
+
+
+def test_real_bags_are_read_whole(real_data: Path) -> None:
+    bags = real_data / 'bags'
+    highway = BagSource(bags / 'highway_mcap')
+    frames = [frame.stamp_ns for _, frame in zip(range(3), highway, strict=False)]
+    assert np.diff(frames).tolist() == [80_000_000] * 2
+    kitti = BagSource(bags / 'kitti06_odometry_sqlite3')
+    poses = np.array([frame.T_world_camera for frame in kitti])
+    assert kitti.report.used == kitti.report.claimed == 51
+    path_m = np.linalg.norm(np.diff(poses[:, :3, 3], axis=0), axis=1).sum()
+    assert path_m == pytest.approx(59.9, abs=0.1)
+    # Interpolated to the image stamps, they agree with the poses that KITTI published.
+    published = np.loadtxt(real_data / 'kitti_odometry_06' / 'poses.txt').reshape(-1, 3, 4)
+    forward = np.linalg.inv(poses[0]) @ poses[50]
+    expected = np.linalg.norm(published[50, :, 3] - published[0, :, 3])
+    assert np.linalg.norm(forward[:3, 3]) == pytest.approx(expected, abs=0.05)
+    assert forward[2, 3] == pytest.approx(expected, rel=0.01)
+
+
+def test_genuine_recordings_without_a_camera_are_refused_and_old_images_read(real_data: Path) -> None:
+    genuine = real_data / 'bags' / 'genuine'
+    for name in ('mcap_talker', 'sqlite3_empty', 'sqlite3_split_wbag', 'sqlite3_no_metadata'):
+        with pytest.raises(BagError, match='no camera images'):
+            list(BagSource(genuine / name))
+    old = list(BagSource(genuine / 'old_sqlite_no_metadata'))
+    assert [frame.image.shape for frame in old] == [(480, 640, 3)]
