@@ -26,7 +26,10 @@ class DeferredSource(ABC):
 
     Attributes:
         report: What became of its images; reset by every reading.
+        one_size: Whether images of another size than the first are left out, as a drive's must be.
     """
+
+    one_size = True
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -93,7 +96,7 @@ class DeferredSource(ABC):
             if size is None:
                 size = found
                 self.report.notes.extend(frame.camera.doubts() if frame.camera else ())
-            if found != size:
+            if self.one_size and found != size:
                 if position >= counted_from:
                     self._skip(f'{DECODING[1]} {found[0]}x{found[1]} differs from {size[0]}x{size[1]}')
                 continue

@@ -243,6 +243,8 @@ class KittiObject(KittiSource):
         path: Folder of image_2, calib and velodyne.
     """
 
+    one_size = False  # they come from many drives
+
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
         self.path = path

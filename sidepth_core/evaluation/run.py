@@ -202,18 +202,19 @@ class _Run:
             synthesis=self._synthesis.result(),
             samples=tuple(self._gallery.samples()),
         )
-        return DriveEvaluation(**{**vars(evaluation), 'notes': tuple(self._absences(evaluation))})
+        absences = self._absences(evaluation)
+        notes = ('not measured: ' + '; '.join(absences),) if absences else ()
+        return DriveEvaluation(**{**vars(evaluation), 'notes': notes})
 
-    def _absences(self, evaluation: DriveEvaluation) -> Iterator[str]:
+    def _absences(self, evaluation: DriveEvaluation) -> list[str]:
         """Say why what was asked for is missing."""
         motionless = 'the checkpoint has no pose network' if self._subject.pose_net is None else ''
         reasons = {
-            'depth': 'the drive has no frame with known depth',
-            'pose': motionless or 'the drive has no neighbouring true poses',
-            'zoom': 'the drive has no frame with known depth and camera',
-            'flicker': 'it takes true poses and a camera, and metric weights or one frame with known depth',
-            'synthesis': motionless or 'the drive has no neighbouring frames with a camera',
+            'depth': 'no frame has known depth',
+            'pose': motionless or 'no neighbouring frames have known poses',
+            'zoom': 'no frame has known depth and camera',
+            'flicker': 'no known poses, or neither metric weights nor a frame with known depth',
+            'synthesis': motionless or 'no neighbouring frames with a camera',
         }
-        for measure in self._settings.measures:
-            if not getattr(evaluation, measure):
-                yield f'{measure} was not measured: {reasons[measure]}'
+        missing = [measure for measure in self._settings.measures if not getattr(evaluation, measure)]
+        return [f'{measure} ({reasons[measure]})' for measure in missing]
