@@ -138,4 +138,4 @@ def write(
 
 
 def _file_name(name: str) -> str:
-    return re.sub(r'[^\w.-]+', '_', name).strip('_')[-80:] or 'drive'
+    return re.sub(r'[^\w.-]+', '_', name).strip('._')[-80:] or 'drive'
