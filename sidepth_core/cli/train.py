@@ -1,0 +1,78 @@
+"""`sidepth train`: a recipe in; a run folder with checkpoints, metrics and pictures out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from sidepth_core.checkpoint import load_info
+from sidepth_core.evaluation.comparison import print_comparison
+from sidepth_core.training.fit import Run, fit
+from sidepth_core.training.recipes import has_option, read_arguments, recipe_parser
+from sidepth_core.training.settings import Recipe
+
+DESCRIPTION = """\
+Train depth without labels on bags, videos, folders, KITTI or the synthetic world, or fine-tune a checkpoint on a drive
+of your own:
+
+  sidepth train --bag drive/ --checkpoint default --out runs/mine
+  sidepth train --recipe training/kitti_640x192.yaml --out runs/kitti
+  torchrun --nproc-per-node 4 -m sidepth_core.cli train --recipe training/kitti_1024x320.yaml --out runs/kitti
+"""
+FINE_TUNING = 'finetune_bag'
+"""The recipe that --bag takes when none is named."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Train, print where everything lies, and return the exit status."""
+    recipe = recipe_of(argv)
+    quieten()
+    run = fit(recipe)
+    if os.environ.get('RANK', '0') == '0':
+        report(run, Console())
+    return 0
+
+
+def recipe_of(argv: Sequence[str]) -> Recipe:
+    """Return the recipe that the arguments ask for.
+
+    Raises:
+        ConfigError: If an option or a key is unknown (the nearest one is named), or a value cannot be.
+    """
+    parser = recipe_parser(prog='sidepth train', description=DESCRIPTION)
+    parser.add_argument(
+        '--bag',
+        action='append',
+        default=[],
+        metavar='SOURCE',
+        help='recording to learn from beside those of the recipe: a rosbag2 or any other source; may be given again. '
+        f'Without --recipe, the recipe is {FINE_TUNING}',
+    )
+    return read_arguments(parser, argv, without_recipe=FINE_TUNING if has_option(argv, '--bag') else None)
+
+
+def quieten() -> None:
+    """Leave the terminal to the progress bar: Lightning's advertisements and tips about workers help nobody here."""
+    logging.basicConfig(level=logging.INFO, format='%(message)s')
+    logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
+    for about in ('.*does not have many workers.*', '.*in eval mode at the start of training.*', '.*LeafSpec.*'):
+        warnings.filterwarnings('ignore', about)
+
+
+def report(run: Run, console: Console) -> None:
+    """Print what came out of a run, and where it lies."""
+    best = run.folder / 'best'
+    if run.comparison is not None:
+        print_comparison(console, run.comparison)
+        console.print(f'{run.folder / "comparison.png"}', markup=False)
+    if best.is_dir():
+        info = load_info(best)
+        scores = ', '.join(f'{name} {value:.4f}' for name, value in info.metrics.items())
+        console.print(f'best checkpoint: {best} ({scores})', markup=False)
+        console.print(f'scale: {info.scale}, {info.scale_note}', markup=False)
+    for note in run.notes:
+        console.print(note, markup=False)

@@ -1,0 +1,218 @@
+"""What happens beside the steps: saving, pictures, choosing the best, stopping."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import lightning as L
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from sidepth_core.augment import plain
+from sidepth_core.data.clips import Batch
+from sidepth_core.pictures import Panel, depth_picture, side_by_side
+from sidepth_core.training.health import CollapseWatch
+from sidepth_core.training.module import DepthTraining
+from sidepth_core.training.objective import evaluate
+from sidepth_core.training.settings import WatchSettings
+
+RESUME_FILE = 'resume.ckpt'
+"""What a run goes on from: weights, averages, optimiser, step. It is read with weights_only."""
+
+
+class ProgressBar(TQDMProgressBar):
+    """Lightning's bar over the steps of the whole run, which is one endless epoch to it."""
+
+    @property
+    def total_train_batches(self) -> int:
+        """Steps of the run."""
+        return int(self.trainer.max_steps)
+
+    def get_metrics(self, trainer: L.Trainer, module: L.LightningModule) -> dict[str, Any]:
+        """Leave the version number out."""
+        return {name: value for name, value in super().get_metrics(trainer, module).items() if name != 'v_num'}
+
+
+class SaveState(Callback):
+    """Saves, every so often, the state to resume from and the checkpoint `last`.
+
+    Args:
+        folder: The run's.
+        every: Steps between saves.
+        save_last: Writes the checkpoint `last`.
+    """
+
+    def __init__(self, folder: Path, every: int, save_last: Callable[[dict[str, float]], None]) -> None:
+        self._folder, self._every, self._save_last = folder, every, save_last
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:  # noqa: ANN401 - Lightning passes what nobody reads here
+        """Save when it is time; where a validation follows this step, after it, so that its verdict is saved too."""
+        validates = trainer.global_step % trainer.val_check_interval == 0
+        if (trainer.global_step % self._every == 0 or trainer.global_step == trainer.max_steps) and not validates:
+            self._save(trainer)
+
+    def on_validation_end(self, trainer: L.Trainer, _module: L.LightningModule) -> None:
+        """Save what the validation has said."""
+        self._save(trainer)
+
+    def _save(self, trainer: L.Trainer) -> None:
+        path = self._folder / RESUME_FILE
+        staged = path.with_suffix('.partial')
+        trainer.save_checkpoint(staged)  # every process takes part; the first one writes
+        if trainer.is_global_zero:
+            staged.replace(path)
+            self._save_last({})
+
+
+class KeepBest(Callback):
+    """Keeps the checkpoint that does best on the validation clips, and stops a run that no longer improves.
+
+    Args:
+        metric: What less of is better, as it is logged.
+        patience: Validations without improvement after which the run stops; 0 never does.
+        save_best: Writes the checkpoint `best` with its scores.
+    """
+
+    def __init__(self, metric: str, patience: int, save_best: Callable[[dict[str, float]], None]) -> None:
+        self._metric, self._patience, self._save_best = metric, patience, save_best
+        self.best = math.inf
+        self.waited = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run must know."""
+        return {'best': self.best, 'waited': self.waited}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what state_dict returned."""
+        self.best, self.waited = state['best'], state['waited']
+
+    def on_validation_end(self, trainer: L.Trainer, _module: L.LightningModule) -> None:
+        """Compare the scores with the best so far."""
+        scores = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith('val/')}
+        score = scores.get(self._metric, math.nan)
+        if score < self.best:
+            self.best, self.waited = score, 0
+            if trainer.is_global_zero:
+                self._save_best(scores)
+            return
+        self.waited += 1
+        if self._patience and self.waited >= self._patience:
+            trainer.should_stop = True
+
+
+class CollapseAlarm(Callback):
+    """Stops a run that is going nowhere, and says why.
+
+    Args:
+        settings: When, and how patiently.
+    """
+
+    def __init__(self, settings: WatchSettings) -> None:
+        self._watch = CollapseWatch(settings)
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:  # noqa: ANN401 - as above
+        """Look at the signs that the module took in this step.
+
+        Raises:
+            CollapseError: If they have been bad for long enough.
+        """
+        assert isinstance(module, DepthTraining)  # noqa: S101 - for the type checker
+        if module.last_health is not None:
+            self._watch.look(module.last_health, trainer.global_step)
+            module.last_health = None
+
+
+class Pictures(Callback):
+    """Draws what the averaged networks make of one validation clip, into the run's folder and into TensorBoard.
+
+    Args:
+        folder: Where pictures go.
+        every: Steps between them.
+        batch: The clip, as a batch of one.
+    """
+
+    def __init__(self, folder: Path, every: int, batch: Callable[[], Batch]) -> None:
+        self._folder, self._every, self._batch = folder, every, batch
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:  # noqa: ANN401 - as above
+        """Draw when it is time."""
+        due = trainer.global_step % self._every == 0 or trainer.global_step == trainer.max_steps
+        if not due or not trainer.is_global_zero:
+            return
+        assert isinstance(module, DepthTraining)  # noqa: S101 - for the type checker
+        picture = draw_clip(module, self._batch().to(module.device))
+        self._folder.mkdir(exist_ok=True)
+        name = f'step-{trainer.global_step:07d}.png'
+        cv2.imwrite(str(self._folder / name), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_image('validation', picture, trainer.global_step, dataformats='HWC')
+
+
+@torch.no_grad()
+def draw_clip(module: DepthTraining, batch: Batch) -> npt.NDArray[np.uint8]:
+    """Return image, depth, the next frame warped into it, and what is left unexplained, as one (H, W, 3) picture."""
+    networks = module.average.networks
+    view = plain(module.with_camera(batch), module.size, networks.pose_net.size)
+    outcome = evaluate(networks, view, module.recipe.objective, precision=module.recipe.precision)
+    panels = [Panel(_rgb(view.target[0]), 'image'), Panel(depth_picture(outcome.depth_m[0, 0].cpu().numpy()), 'depth')]
+    if outcome.reprojection is not None:
+        error = outcome.reprojection.error[0].expand(3, -1, -1)
+        next_frame = _rgb(outcome.warped[-1].image[0])
+        panels += [Panel(next_frame, 'next frame, warped'), Panel(_rgb(2 * error), 'unexplained x2')]
+    return side_by_side([panels])
+
+
+def _rgb(image: torch.Tensor) -> npt.NDArray[np.uint8]:
+    """Return a (3, H, W) image in 0..1 as (H, W, 3) uint8."""
+    return np.ascontiguousarray(image.clamp(0, 1).mul(255).byte().permute(1, 2, 0).cpu().numpy())
+
+
+class Throughput(Callback):
+    """Logs images a second, and the share of the time that was spent waiting for data.
+
+    Args:
+        every: Steps between points.
+        clips: Clips a step over all processes.
+    """
+
+    def __init__(self, every: int, clips: int) -> None:
+        self._every, self._clips = every, clips
+        self._since = self._ended = time.perf_counter()
+        self._waited = 0.0
+        self._steps = 0
+
+    def on_train_start(self, *_: Any) -> None:  # noqa: ANN401 - as above
+        """Start the clock."""
+        self._since = self._ended = time.perf_counter()
+
+    def on_train_batch_start(self, *_: Any) -> None:  # noqa: ANN401 - as above
+        """The time since the last step's end was waiting."""
+        self._waited += time.perf_counter() - self._ended
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:  # noqa: ANN401 - as above
+        """Log when it is time."""
+        now = time.perf_counter()
+        self._steps += 1
+        if trainer.global_step % self._every == 0:
+            spent = now - self._since
+            values = {
+                'speed/clips_per_s': self._steps * self._clips / spent,
+                'speed/waiting_share': self._waited / spent,
+            }
+            for logger in trainer.loggers:
+                logger.log_metrics(values, trainer.global_step - 1)
+            self._since, self._waited, self._steps = now, 0.0, 0
+        self._ended = time.perf_counter()
+
+    def on_validation_end(self, *_: Any) -> None:  # noqa: ANN401 - as above
+        """Validation is not waiting."""
+        self._ended = time.perf_counter()

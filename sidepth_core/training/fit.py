@@ -1,0 +1,168 @@
+"""A training run from recipe to checkpoint, read top-down."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
+
+from sidepth_core.checkpoint import Checkpoint, save_checkpoint
+from sidepth_core.errors import DatasetError
+from sidepth_core.evaluation.comparison import Comparison
+from sidepth_core.training.before_after import compare_with_start
+from sidepth_core.training.callbacks import CollapseAlarm, KeepBest, Pictures, ProgressBar, SaveState, Throughput
+from sidepth_core.training.clip_data import ClipData
+from sidepth_core.training.metrics import MetricsTable
+from sidepth_core.training.module import DepthTraining
+from sidepth_core.training.networks import make_networks
+from sidepth_core.training.parts import Source
+from sidepth_core.training.run_folder import METRICS_FILE, open_run_folder, saved_step, versions
+from sidepth_core.training.settings import Recipe
+
+PREPARING_TIMEOUT = timedelta(hours=24)
+"""How long the other processes wait for the first one to prepare the recordings."""
+KNOWN_DISTANCE_SHARE = 0.5
+"""A source whose distance is known for at least this share of its clips holds the scale."""
+
+
+class Run(NamedTuple):
+    """What a training run left behind.
+
+    Attributes:
+        folder: The run's folder.
+        comparison: Before and after on held-out frames; None without a starting checkpoint or test part.
+        notes: Sentences that a user should read.
+    """
+
+    folder: Path
+    comparison: Comparison | None
+    notes: tuple[str, ...]
+
+
+def fit(recipe: Recipe) -> Run:
+    """Train as the recipe says.
+
+    Raises:
+        ConfigError: If the recipe cannot work, or its folder holds another run.
+        DatasetError: If a source cannot be used.
+        CheckpointError: If the checkpoint to start from cannot be read.
+        CollapseError: If the run goes nowhere.
+    """
+    folder = Path(recipe.out)
+    state = open_run_folder(recipe)
+    L.seed_everything(recipe.seed, verbose=False)
+    module = DepthTraining(recipe, make_networks(recipe))
+    data = ClipData(recipe)
+    trainer = make_trainer(recipe, state, data, partial(save_average, module=module, data=data))
+    trainer.fit(module, datamodule=data, ckpt_path=state, weights_only=True)
+    if not trainer.is_global_zero or not recipe.checkpoint or not recipe.data.test_share:
+        return Run(folder, None, ())
+    try:
+        return Run(folder, compare_with_start(recipe, data.sources), ())
+    except DatasetError as error:
+        return Run(folder, None, (f'no table of before and after: {error}',))
+
+
+def make_trainer(
+    recipe: Recipe, state: Path | None, data: ClipData, save: Callable[[Path, dict[str, float]], None]
+) -> L.Trainer:
+    """Return Lightning's trainer for the recipe, with everything that happens beside the steps."""
+    folder, watch = Path(recipe.out), recipe.watch
+    step = saved_step(state)
+    machines = processes_from_environment(recipe)
+    return L.Trainer(
+        **machines,
+        max_steps=recipe.steps,
+        max_epochs=-1,  # one endless epoch, see ClipOrder
+        val_check_interval=min(watch.validate_every, recipe.steps),
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,  # the module decides what it logs when
+        gradient_clip_val=recipe.optimiser.gradient_clip,
+        use_distributed_sampler=False,  # StepSampler shares out the clips
+        sync_batchnorm=machines['devices'] * machines['num_nodes'] > 1 and machines['accelerator'] == 'gpu',
+        enable_checkpointing=False,  # SaveState and KeepBest do it
+        enable_model_summary=False,
+        default_root_dir=folder,
+        logger=[
+            MetricsTable(folder / METRICS_FILE, step),
+            TensorBoardLogger(folder, name='tensorboard', version='', purge_step=step or None),
+        ],
+        callbacks=callbacks(recipe, data, save),
+    )
+
+
+def callbacks(recipe: Recipe, data: ClipData, save: Callable[[Path, dict[str, float]], None]) -> list[Callback]:
+    """Return what happens beside the steps; KeepBest before SaveState, which saves its verdict."""
+    folder, watch = Path(recipe.out), recipe.watch
+    world = int(os.environ.get('WORLD_SIZE', '1'))
+    return [
+        ProgressBar(refresh_rate=watch.log_every),
+        Throughput(watch.log_every, recipe.optimiser.batch_size * world),
+        CollapseAlarm(watch),
+        Pictures(folder / 'pictures', watch.picture_every, data.first_batch),
+        KeepBest(f'val/{watch.select_by}', watch.patience, partial(save, folder / 'best')),
+        SaveState(folder, watch.save_every, partial(save, folder / 'last')),
+    ]
+
+
+def processes_from_environment(recipe: Recipe) -> dict[str, Any]:
+    """Return accelerator, devices, machines and strategy: torchrun's where it started us, else one process."""
+    accelerator = {'cpu': 'cpu', 'cuda': 'gpu', 'auto': 'auto'}[recipe.device]
+    if accelerator == 'auto':
+        import torch  # noqa: PLC0415
+
+        accelerator = 'gpu' if torch.cuda.is_available() else 'cpu'
+    here = int(os.environ.get('LOCAL_WORLD_SIZE', '1'))
+    world = int(os.environ.get('WORLD_SIZE', '1'))
+    strategy: Any = 'auto'
+    if world > 1:
+        # Supervised steps leave the pose network without a gradient.
+        unused = recipe.objective.supervised_steps > 0
+        strategy = DDPStrategy(find_unused_parameters=unused, timeout=PREPARING_TIMEOUT)
+    return {'accelerator': accelerator, 'devices': here, 'num_nodes': world // here, 'strategy': strategy}
+
+
+def save_average(directory: Path, metrics: dict[str, float], *, module: DepthTraining, data: ClipData) -> None:
+    """Write the averaged networks as a checkpoint that says what it is."""
+    networks = module.average.networks
+    scale, note = scale_of(module.recipe, data.sources)
+    info = replace(
+        networks.info,
+        scale=scale,
+        scale_note=note,
+        training_data=training_data(module.recipe),
+        licence=module.recipe.licence,
+        versions=versions(),
+        metrics=metrics,
+    )
+    save_checkpoint(directory, Checkpoint(networks.depth_net, networks.pose_net, info))
+
+
+def training_data(recipe: Recipe) -> tuple[str, ...]:
+    """Return what the weights were trained on, a line each: the checkpoint they started from, and the sources."""
+    started = (f'started from {recipe.checkpoint}',) if recipe.checkpoint else ()
+    return (*started, *recipe.data.sources)
+
+
+def scale_of(recipe: Recipe, sources: list[Source]) -> tuple[str, str]:
+    """Return 'metric' or 'relative', and the reason in one sentence."""
+    objective = recipe.objective
+    if objective.depth:
+        return 'metric', f'learned from known depth in metres (weight {objective.depth:g})'
+    driven = [source for source in sources if source.distance_share >= KNOWN_DISTANCE_SHARE]
+    if objective.speed and len(driven) == len(sources):
+        return 'metric', f'learned from driven distance (speed term, weight {objective.speed:g}) in every source'
+    if not objective.speed:
+        return 'relative', 'the recipe has no speed term, so nothing held the scale to metres'
+    missing = ', '.join(source.name for source in sources if source not in driven)
+    return 'relative', f'no odometry or speed in {missing}, so nothing held the scale to metres'

@@ -1,0 +1,163 @@
+"""DepthTraining: the one training loop's body, as Lightning calls it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from sidepth_core.augment import AugmentedBatch, apply, draw, plain
+from sidepth_core.data.clips import Batch
+from sidepth_core.losses import minimum_reprojection
+from sidepth_core.training.health import Health, health
+from sidepth_core.training.networks import Average, Networks
+from sidepth_core.training.objective import Outcome, evaluate
+from sidepth_core.training.settings import Recipe
+
+
+def seed_of(*numbers: int) -> int:
+    """Return a seed that is a pure function of the numbers, and unlike that of their neighbours."""
+    return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:7], 'little')
+
+
+class DepthTraining(L.LightningModule):
+    """Learns depth and pose from clips.
+
+    Whatever is random in a step is a function of (seed, step), drawn for all processes and cut to this one's share: a
+    resumed run goes on bit for bit, and two processes see what one would have seen with a batch of twice the size.
+
+    Attributes:
+        networks: What is trained.
+        average: Its running average: what is validated and saved.
+        last_health: Health of the last step, for the collapse alarm.
+    """
+
+    def __init__(self, recipe: Recipe, networks: Networks) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.networks = networks
+        self.average = Average(networks, recipe.optimiser.ema_decay)
+        self.last_health: Health | None = None
+
+    def setup(self, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
+        """Learn the camera only where a source has none."""
+        known = all(source.camera_known for source in self.trainer.datamodule.sources)
+        self.networks.camera.requires_grad_(requires_grad=not known)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Training height and width, pixels."""
+        return self.networks.info.image_height, self.networks.info.image_width
+
+    def train(self, mode: bool = True) -> DepthTraining:
+        """Enter training mode, with batch normalisation frozen where the recipe says so."""
+        super().train(mode)
+        if self.recipe.model.freeze_batch_norm:
+            for layer in self.networks.modules():
+                if isinstance(layer, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - the base of all of them
+                    layer.eval()
+        return self
+
+    def training_step(self, batch: Batch, _index: int) -> Tensor:
+        """Return the loss of one batch."""
+        step = self.global_step
+        torch.manual_seed(seed_of(self.recipe.seed, step, self.global_rank))  # dropout
+        supervised = step < self.recipe.objective.supervised_steps
+        view = self.augmented(middle_only(batch) if supervised else batch, step)
+        outcome = evaluate(
+            self.networks,
+            view,
+            self.recipe.objective,
+            teacher=self.average.networks,
+            supervised=supervised,
+            precision=self.recipe.precision,
+        )
+        loss = outcome.terms.total(self.recipe.objective.weights)
+        if (step + 1) % self.recipe.watch.log_every == 0:
+            self._log_step(loss, outcome, view.K_target)
+        return loss
+
+    def augmented(self, batch: Batch, step: int) -> AugmentedBatch:
+        """Return this process's share of the step's augmentation, applied to its batch."""
+        count = len(batch.images)
+        generator = torch.Generator().manual_seed(seed_of(self.recipe.seed, step))
+        drawn = draw(count * self.trainer.world_size, self.recipe.augment, generator)
+        share = slice(self.global_rank * count, (self.global_rank + 1) * count)
+        view = type(drawn.view)(*(field[share] for field in drawn.view))
+        colours = type(drawn.colours)(*(field[share] for field in drawn.colours))
+        return apply(
+            self.with_camera(batch),
+            drawn._replace(view=view, colours=colours),
+            self.size,
+            self.networks.pose_net.size,
+            zoom_sources=self.recipe.augment.zoom_sources,
+        )
+
+    def with_camera(self, batch: Batch) -> Batch:
+        """Return the batch with the learned camera where a clip has none."""
+        height, width = batch.images.shape[-2:]
+        return batch._replace(intrinsics=self.networks.camera.fill(batch.intrinsics, (height, width)))
+
+    def _log_step(self, loss: Tensor, outcome: Outcome, K: Tensor) -> None:
+        """Hand the numbers of this step to the loggers, and the vital signs to the alarm."""
+        self.last_health = signs = health(loss, outcome, K)
+        terms = {f'train/{name}': term.item() for name, term in outcome.terms._asdict().items() if term is not None}
+        vital = {f'health/{name}': value for name, value in signs._asdict().items() if name != 'loss'}
+        rate = self.trainer.optimizers[0].param_groups[0]['lr']
+        values = {'train/loss': signs.loss, **terms, **vital, 'train/learning_rate': rate}
+        known = {name: value for name, value in values.items() if not math.isnan(value) or name == 'train/loss'}
+        for logger in self.loggers:
+            logger.log_metrics(known, self.global_step)
+        self.log('loss', signs.loss, prog_bar=True, logger=False)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Lightning's signature
+        """Make the step, and let the average follow it."""
+        step = self.global_step
+        super().optimizer_step(*args, **kwargs)
+        self.average.follow(self.networks, step)
+
+    def validation_step(self, batch: Batch, _index: int) -> None:
+        """Score the averaged networks on clips as they are."""
+        networks = self.average.networks
+        view = plain(self.with_camera(batch), self.size, networks.pose_net.size)
+        outcome = evaluate(networks, view, self.recipe.objective, precision=self.recipe.precision)
+        # Without the auto-mask: it would reward a network for explaining nothing.
+        values = {'val/photometric': minimum_reprojection(view.target, outcome.warped).loss}
+        scores = depth_scores(outcome.depth_m, view.depth_m)
+        if scores is not None:
+            values |= {'val/abs_rel': scores[0], 'val/abs_rel_unscaled': scores[1]}
+        if outcome.terms.speed is not None:
+            values['val/speed'] = outcome.terms.speed
+        self.log_dict(values, on_epoch=True, sync_dist=True, batch_size=len(batch.images))
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Return Adam, and the schedule that is a function of the step alone."""
+        settings, steps = self.recipe.optimiser, self.recipe.steps
+        parameters = [parameter for parameter in self.networks.parameters() if parameter.requires_grad]
+        optimiser = torch.optim.Adam(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: settings.rate_factor(step, steps))
+        return {'optimizer': optimiser, 'lr_scheduler': {'scheduler': schedule, 'interval': 'step'}}
+
+
+def middle_only(batch: Batch) -> Batch:
+    """Return clips of their middle frames alone, for steps that need no neighbours."""
+    middle = batch.images.shape[1] // 2
+    return batch._replace(
+        images=batch.images[:, middle : middle + 1], dt_s=batch.dt_s[:, :0], distance_m=batch.distance_m[:, :0]
+    )
+
+
+def depth_scores(depth_m: Tensor, known_m: Tensor, farthest_m: float = 80.0) -> tuple[Tensor, Tensor] | None:
+    """Return mean AbsRel of (B, 1, H, W) depth, medians aligned, and as it is; None where no depth is known."""
+    aligned, unscaled = [], []
+    for depth, known in zip(depth_m, known_m, strict=True):
+        valid = (known > 0) & (known < farthest_m)
+        if valid.any():
+            predicted, truth = depth[valid], known[valid]
+            aligned.append((predicted * (truth.median() / predicted.median()) / truth - 1).abs().mean())
+            unscaled.append((predicted / truth - 1).abs().mean())
+    return (torch.stack(aligned).mean(), torch.stack(unscaled).mean()) if aligned else None

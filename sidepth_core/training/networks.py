@@ -1,0 +1,151 @@
+"""The networks of a run: depth, pose, and the camera where it is learned too; and their running average."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor, nn
+
+from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, load_checkpoint
+from sidepth_core.geometry import disparity_to_depth
+from sidepth_core.models import DepthNet, PoseNet
+from sidepth_core.training.settings import Recipe
+from sidepth_core.zoom import Size, canonical_to_metric, focal_length
+
+PRIOR_FIELD_OF_VIEW_DEG = 75.0
+"""Horizontal field of view that a learned camera starts from; webcams and robot cameras have 55 to 95."""
+
+
+class LearnedCamera(nn.Module):
+    """One pinhole camera, learned along with depth (Gordon et al., Depth from Videos in the Wild, ICCV 2019).
+
+    Attributes:
+        offsets: log fx and log fy relative to the prior, and the principal point's shift as a share of the image.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.offsets = nn.Parameter(torch.zeros(4))
+
+    def forward(self, size: Size) -> Tensor:
+        """Return K for an image of height x width, (3, 3) float32, pixels; at first square pixels, a central point."""
+        height, width = size
+        prior = 0.5 * width / torch.tan(torch.deg2rad(self.offsets.new_tensor(PRIOR_FIELD_OF_VIEW_DEG / 2)))
+        focal = prior * self.offsets[:2].exp()
+        extent = self.offsets.new_tensor([width, height])
+        principal = (0.5 + self.offsets[2:]) * extent - 0.5
+        top = torch.cat([torch.diag(focal), principal[:, None]], dim=1)
+        return torch.cat([top, top.new_tensor([[0.0, 0.0, 1.0]])])
+
+    def fill(self, K: Tensor, size: Size) -> Tensor:
+        """Return K (B, 3, 3) with this camera where a clip has none (NaN)."""
+        unknown = K.isnan().any(dim=2).any(dim=1)[:, None, None]
+        return torch.where(unknown, self(size), K.nan_to_num())
+
+
+class Networks(nn.Module):
+    """What is trained.
+
+    Attributes:
+        depth_net: Depth from one image.
+        pose_net: Motion between two.
+        camera: The learned camera of clips without intrinsics.
+        info: What the networks are.
+    """
+
+    def __init__(self, depth_net: DepthNet, pose_net: PoseNet, info: CheckpointInfo) -> None:
+        super().__init__()
+        # Channels last: convolutions on tensor cores, on AMX and in oneDNN want it, and none is slower for it.
+        self.depth_net = depth_net.to(memory_format=torch.channels_last)
+        self.pose_net = pose_net.to(memory_format=torch.channels_last)
+        self.camera = LearnedCamera()
+        self.info = info
+
+    def disparity(self, image: Tensor) -> Tensor:
+        """Return sigma (B, 1, H, W) float32 of images (B, 3, H, W)."""
+        image = image.contiguous(memory_format=torch.channels_last)
+        sigma: Tensor = self.depth_net(image).disparity
+        return sigma.float()
+
+    def depth(self, disparity: Tensor, K: Tensor) -> Tensor:
+        """Return depth, metres once trained so, for sigma (B, 1, H, W) of images with intrinsics K (B, 3, 3)."""
+        depth_m = disparity_to_depth(disparity, self.info.min_depth_m, self.info.max_depth_m)
+        if self.info.focal_px is None:
+            return depth_m
+        reference = self.info.focal_px * disparity.shape[-1] / self.info.image_width
+        return canonical_to_metric(depth_m, focal_length(K), reference)
+
+
+def make_networks(recipe: Recipe) -> Networks:
+    """Return fresh networks, or those of the starting checkpoint.
+
+    Raises:
+        CheckpointError: If the checkpoint cannot be read or has another backbone than the recipe asks for.
+    """
+    if not recipe.checkpoint:
+        info = recipe.model.describe(None)
+        size = (info.pose_height, info.pose_width)
+        pretrained = recipe.model.pretrained
+        return Networks(DepthNet(info.backbone, pretrained=pretrained), PoseNet(pretrained=pretrained, size=size), info)
+    start = starting_checkpoint(recipe)
+    info = recipe.model.describe(start.info)
+    depth_net = start.depth_net if info.backbone == start.info.backbone else DepthNet(info.backbone)
+    pose_net = start.pose_net or PoseNet()
+    pose_net.size = (info.pose_height, info.pose_width)
+    return Networks(depth_net, pose_net, info)
+
+
+def starting_checkpoint(recipe: Recipe) -> Checkpoint:
+    """Return the checkpoint that a recipe starts from.
+
+    Raises:
+        CheckpointError: If it cannot be read.
+    """
+    return load_checkpoint(None if recipe.checkpoint == 'default' else recipe.checkpoint)
+
+
+class Average(nn.Module):
+    """Networks whose weights follow others' as an exponential moving average; they never get a gradient.
+
+    Attributes:
+        networks: The averaged networks, always in evaluation mode.
+    """
+
+    def __init__(self, networks: Networks, decay: float) -> None:
+        super().__init__()
+        self.decay = decay
+        self.networks = Networks(*_copies(networks), networks.info)
+        self.networks.load_state_dict(networks.state_dict())
+        self.networks.requires_grad_(requires_grad=False).eval()
+
+    def train(self, mode: bool = True) -> Average:  # noqa: ARG002 - torch's own signature
+        """Stay in evaluation mode, whatever the module around says."""
+        return super().train(mode=False)
+
+    @torch.no_grad()
+    def follow(self, networks: Networks, step: int) -> None:
+        """Move towards the networks; faster in the first steps, so that the random start is soon forgotten."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        own, other = self.networks.state_dict(), networks.state_dict()
+        floating = [name for name, tensor in own.items() if tensor.is_floating_point()]
+        torch._foreach_lerp_([own[name] for name in floating], [other[name] for name in floating], 1 - decay)
+        for name in own.keys() - set(floating):
+            own[name].copy_(other[name])
+
+
+def _copies(networks: Networks) -> tuple[DepthNet, PoseNet]:
+    return DepthNet(networks.depth_net.backbone), PoseNet(size=networks.pose_net.size)
+
+
+def native_bf16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 in hardware."""
+    if device.type == 'cuda':
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == 'cpu' and bool(torch.cpu._is_amx_tile_supported())  # noqa: SLF001 - torch has no public name for it
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
+    """Return the context that networks run in: bfloat16 or float32, as a recipe's `precision` says."""
+    enabled = precision == 'bf16' or (precision == 'auto' and native_bf16(device))
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)

@@ -1,0 +1,143 @@
+"""One step's forward pass, read top-down: depth, pose, warps, and the terms that compare them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sidepth_core import losses
+from sidepth_core.augment import AugmentedBatch
+from sidepth_core.geometry import Warped, pose_matrix, warp
+from sidepth_core.losses import LossTerms, Reprojection
+from sidepth_core.training.networks import Networks, autocast
+from sidepth_core.training.settings import ObjectiveSettings
+from sidepth_core.zoom import full_to_zoomed
+
+
+class Motion(NamedTuple):
+    """How the camera moved between the target and each source, in order of time.
+
+    Attributes:
+        T_source_target: One (B, 4, 4) a source: maps points of the target's frame into the source's.
+        translation: Length-carrying part of the pose network's answer, (B, 3) a source.
+    """
+
+    T_source_target: list[Tensor]
+    translation: list[Tensor]
+
+
+class Outcome(NamedTuple):
+    """What a step made of a batch.
+
+    Attributes:
+        terms: The unweighted terms.
+        disparity: sigma of the depth input, (B, 1, h, w).
+        depth_m: Its depth, the same shape.
+        motion: Poses; None in supervised steps.
+        warped: Each source in the target's view; empty in supervised steps.
+        reprojection: Where view synthesis counted; None in supervised steps.
+    """
+
+    terms: LossTerms
+    disparity: Tensor
+    depth_m: Tensor
+    motion: Motion | None
+    warped: list[Warped]
+    reprojection: Reprojection | None
+
+
+def evaluate(
+    networks: Networks,
+    view: AugmentedBatch,
+    settings: ObjectiveSettings,
+    *,
+    teacher: Networks | None = None,
+    supervised: bool = False,
+    precision: str = 'auto',
+) -> Outcome:
+    """Run the networks on a view and return the terms of the objective that have a weight.
+
+    Args:
+        networks: What is trained or validated.
+        view: The augmented clips; see AugmentedBatch.
+        settings: Which terms there are.
+        teacher: Averaged networks, for self-distillation and the motion mask.
+        supervised: Learn from known depth only: no pose network and no warps.
+        precision: What the networks run in: 'auto', 'float32' or 'bf16'.
+    """
+    weights = settings.weights
+    with autocast(view.target.device, precision):
+        disparity = networks.disparity(view.depth_input)
+    depth_m = networks.depth(disparity, view.K_target)
+    terms = LossTerms(
+        smoothness_first=losses.smoothness_first(disparity, view.target) if weights.smoothness_first else None,
+        smoothness_second=losses.smoothness_second(disparity, view.target) if weights.smoothness_second else None,
+        depth=losses.depth_supervision(depth_m, view.depth_m, networks.info.max_depth_m) if weights.depth else None,
+    )
+    if supervised:
+        return Outcome(terms, disparity, depth_m, None, [], None)
+    taught = _taught(teacher, view, settings, precision)
+    with autocast(view.target.device, precision):
+        motion = _motion(networks, view.pose_frames)
+    warped = [
+        warp(source, depth_m, view.K_target, T_source_target, view.K_source)
+        for source, T_source_target in zip(view.sources.unbind(1), motion.T_source_target, strict=True)
+    ]
+    identities = view.identities.unbind(1) if settings.auto_mask else ()
+    keep = losses.motion_mask(taught, view.K_target) if settings.motion_mask and taught is not None else None
+    reprojection = losses.minimum_reprojection(view.target, warped, identities, keep)
+    terms = terms._replace(
+        photometric=reprojection.loss,
+        speed=_speed(motion, view.distance_m) if weights.speed else None,
+        zoom_consistency=_consistency(networks, view, depth_m, precision) if weights.zoom_consistency else None,
+        self_distillation=losses.self_distillation(depth_m, taught, keep)
+        if weights.self_distillation and taught is not None
+        else None,
+    )
+    return Outcome(terms, disparity, depth_m, motion, warped, reprojection)
+
+
+def _motion(networks: Networks, frames: Tensor) -> Motion:
+    """Estimate each source's pose: pairs go in by order of time, and pairs that end at the target are inverted."""
+    count = frames.shape[1]
+    middle = count // 2
+    pairs = [(min(middle, other), max(middle, other)) for other in range(count) if other != middle]
+    first = torch.cat([frames[:, index] for index, _ in pairs])
+    second = torch.cat([frames[:, index] for _, index in pairs])
+    estimate = networks.pose_net(first, second)
+    angles, translations = estimate.axis_angle.chunk(len(pairs)), estimate.translation.chunk(len(pairs))
+    matrices = [
+        pose_matrix(angle, translation, invert=end == middle)
+        for angle, translation, (_, end) in zip(angles, translations, pairs, strict=True)
+    ]
+    return Motion(matrices, list(translations))
+
+
+def _speed(motion: Motion, distance_m: Tensor) -> Tensor:
+    """Compare each pose's length with the distance driven between its two frames."""
+    middle = distance_m.shape[1] // 2
+    driven = [distance_m[:, index:middle].sum(1) for index in range(middle)]
+    driven += [distance_m[:, middle : index + 1].sum(1) for index in range(middle, distance_m.shape[1])]
+    return losses.speed_term(torch.cat(motion.translation), torch.cat(driven))
+
+
+def _consistency(networks: Networks, view: AugmentedBatch, depth_m: Tensor, precision: str) -> Tensor:
+    """Compare the zoomed prediction with the un-zoomed one, as inverse depth: it holds for both zoom conventions."""
+    with autocast(view.target.device, precision):
+        full = networks.disparity(view.full_input)
+    inverse = 1 / networks.depth(full, view.K_full)
+    return losses.zoom_consistency(1 / depth_m, full_to_zoomed(inverse, view.view))
+
+
+def _taught(
+    teacher: Networks | None, view: AugmentedBatch, settings: ObjectiveSettings, precision: str
+) -> Tensor | None:
+    """Return the teacher's depth of the target view, seen from the un-zoomed image; None where nobody asks."""
+    if teacher is None or not (settings.self_distillation or settings.motion_mask):
+        return None
+    with torch.no_grad():
+        with autocast(view.target.device, precision):
+            full = teacher.disparity(view.full_input)
+        return 1 / full_to_zoomed(1 / teacher.depth(full, view.K_full), view.view)

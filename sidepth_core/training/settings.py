@@ -1,0 +1,340 @@
+"""The recipe: every choice of a training run, with its unit, as frozen dataclasses.
+
+A recipe file under training/ is these fields in YAML; `sidepth train --help` lists them with the same sentences.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sidepth_core.augment import AugmentSettings
+from sidepth_core.checkpoint import CheckpointInfo
+from sidepth_core.data.motion import Gate
+from sidepth_core.errors import ConfigError
+from sidepth_core.losses import LossWeights
+from sidepth_core.models import BACKBONES, STRIDE
+
+
+def refuse(what: str, faults: list[str]) -> None:
+    """Raise a ConfigError that names every fault; return when there is none."""
+    if faults:
+        raise ConfigError(f'{what} cannot be used: {"; ".join(faults)}')
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What is learned from, and what is kept back.
+
+    Attributes:
+        sources: The recordings, a text each: a rosbag2, a video, a folder of images, KITTI, a prepared cache, or
+            synthetic:street?seed=3&frames=300. Options follow a question mark: camera=FILE (or camera=learned where
+            nobody calibrated it), split=eigen_zhou, and weight=2 to be drawn twice as often as the others.
+        cache: Folder of the prepared caches, shared by runs; empty keeps them in the run's own folder.
+        validation_share: Last part of each recording's clips on which `best` is chosen, 0..0.5.
+        test_share: Part after that, kept from training and selection alike, for the table at the end, 0..0.5.
+        validation_clips: At most this many clips are validated on, evenly spread.
+        workers: Processes that read clips beside training; 0 reads in the training process.
+        max_hole_share: Second round of training: leave out clips in which hole_checkpoint tears infinite-depth holes
+            into more than this share of the image, 0..1.
+        hole_checkpoint: The first round's checkpoint; empty leaves no clip out.
+        margin: Size of the cached images over the training size, for zooms without loss.
+        clip_frames: Frames in a clip, odd; the middle one is the target.
+        stride: Frames of the recording from one frame of a clip to the next; 0 chooses it so that motion is like
+            KITTI's.
+        codec: How images are cached: 'raw' at memory speed, 'jpeg' in a tenth of the space, 'auto' raw up to 8 GiB.
+        gate: Which images are not fit to learn from.
+
+    Raises:
+        ConfigError: If a value cannot work.
+    """
+
+    sources: tuple[str, ...] = ()
+    cache: str = ''
+    validation_share: float = 0.1
+    test_share: float = 0.0
+    validation_clips: int = 64
+    workers: int = 1
+    max_hole_share: float = 0.02
+    hole_checkpoint: str = ''
+    margin: float = 1.3
+    clip_frames: int = 3
+    stride: int = 0
+    codec: Literal['auto', 'raw', 'jpeg'] = 'auto'
+    gate: Gate = field(default_factory=Gate)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be split."""
+        faults = [
+            f'{name} {value!r} is not in 0..0.5'
+            for name, value in (('validation_share', self.validation_share), ('test_share', self.test_share))
+            if not 0 <= value <= 0.5
+        ]
+        if self.validation_share == 0:
+            faults.append('validation_share 0 leaves nothing to choose `best` on')
+        if self.validation_clips < 1:
+            faults.append(f'validation_clips {self.validation_clips!r} is not positive')
+        if self.workers < 0:
+            faults.append(f'workers {self.workers!r} is negative')
+        if not 0 <= self.max_hole_share <= 1:
+            faults.append(f'max_hole_share {self.max_hole_share!r} is not in 0..1')
+        refuse('data', faults)
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The networks. With a checkpoint to start from, what is null here is taken from it.
+
+    Attributes:
+        backbone: Encoder of the depth network: hrnet18, resnet18 or mobilenet_v3_large; null is hrnet18.
+        width: Width that the depth network is trained at, pixels, a multiple of 32; null is 640.
+        height: Height, pixels, a multiple of 32; null is 192.
+        pose_width: Width at which the pose network looks at frames, pixels; null is 640.
+        pose_height: Height, pixels; null is 192.
+        pretrained: Start encoders from ImageNet weights, downloaded once; unused with a checkpoint.
+        min_depth_m: Nearest depth that can be said, metres.
+        max_depth_m: Farthest depth, metres.
+        zoom_convention: 'invariant' (a zoomed view has the same depth, the paper) or 'canonical' (depth is learned as
+            if every camera had focal_px, which carries metres from one camera to another); null is 'invariant'.
+        focal_px: Focal length of the canonical camera, pixels at `width`; null takes `width` itself.
+        freeze_batch_norm: Keep the statistics of batch normalisation as they are, for fine-tuning on few images.
+
+    Raises:
+        ConfigError: If a value cannot work.
+    """
+
+    backbone: str | None = None
+    width: int | None = None
+    height: int | None = None
+    pose_width: int | None = None
+    pose_height: int | None = None
+    pretrained: bool = False
+    min_depth_m: float = 0.1
+    max_depth_m: float = 100.0
+    zoom_convention: Literal['invariant', 'canonical'] | None = None
+    focal_px: float | None = None
+    freeze_batch_norm: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what no network can be."""
+        faults = []
+        if self.backbone is not None and self.backbone not in BACKBONES:
+            faults.append(f'backbone {self.backbone!r} is not one of {", ".join(BACKBONES)}')
+        faults += [
+            f'{name} {value!r} is not a positive multiple of {STRIDE}'
+            for name, value in (('width', self.width), ('height', self.height))
+            if value is not None and (value < STRIDE or value % STRIDE)
+        ]
+        if self.focal_px is not None and self.zoom_convention != 'canonical':
+            faults.append('focal_px is only for zoom_convention: canonical')
+        refuse('model', faults)
+
+    def describe(self, start: CheckpointInfo | None) -> CheckpointInfo:
+        """Return what the networks of the run are: these settings; where they are null, the starting checkpoint's."""
+        base = start or CheckpointInfo(backbone='hrnet18', image_width=640, image_height=192)
+        width = self.width or base.image_width
+        convention = self.zoom_convention or base.zoom_convention
+        focal_px = self.focal_px
+        if convention == 'canonical' and focal_px is None:
+            focal_px = base.focal_px * width / base.image_width if base.focal_px else float(width)
+        return CheckpointInfo(
+            backbone=self.backbone or base.backbone,
+            image_width=width,
+            image_height=self.height or base.image_height,
+            pose_width=self.pose_width or base.pose_width,
+            pose_height=self.pose_height or base.pose_height,
+            min_depth_m=start.min_depth_m if start else self.min_depth_m,
+            max_depth_m=start.max_depth_m if start else self.max_depth_m,
+            zoom_convention=convention,
+            focal_px=focal_px,
+        )
+
+
+@dataclass(frozen=True)
+class ObjectiveSettings:
+    """What is minimised: the weighted sum of these terms. The defaults are the paper's.
+
+    Attributes:
+        photometric: Weight of the minimum reprojection error.
+        smoothness_first: Weight of first-order edge-aware smoothness.
+        smoothness_second: Weight of second-order edge-aware smoothness.
+        speed: Weight of | ||t|| - distance |, per metre, wherever odometry is there; it makes depth metric.
+        zoom_consistency: Weight of the agreement between zoomed and un-zoomed predictions; one more pass a step.
+        depth: Weight of |log depth - log known depth| where depth is known: exact in the synthetic world.
+        self_distillation: Weight of the agreement with the averaged weights' prediction on the un-zoomed image.
+        auto_mask: Leave out pixels that an un-warped neighbour explains better: still, or moving along.
+        motion_mask: Leave out infinite-depth holes of the averaged weights, which cars moving along tear.
+        supervised_steps: First steps that learn from known depth only, without warps and pose: three times cheaper.
+
+    Raises:
+        ConfigError: If a value cannot work.
+    """
+
+    photometric: float = 1.0
+    smoothness_first: float = 1e-3
+    smoothness_second: float = 1e-3
+    speed: float = 0.05
+    zoom_consistency: float = 0.0
+    depth: float = 0.0
+    self_distillation: float = 0.0
+    auto_mask: bool = True
+    motion_mask: bool = False
+    supervised_steps: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse an objective that rewards errors or is empty."""
+        faults = [f'weight {name} {value!r} is negative' for name, value in self.weights._asdict().items() if value < 0]
+        if not self.photometric and not self.depth:
+            faults.append('photometric and depth are both 0: there is nothing to learn from')
+        if self.supervised_steps and not self.depth:
+            faults.append(f'supervised_steps {self.supervised_steps!r} needs the weight depth')
+        refuse('objective', faults)
+
+    @property
+    def weights(self) -> LossWeights:
+        """The weights of the terms by name."""
+        return LossWeights(*(getattr(self, name) for name in LossWeights._fields))
+
+
+@dataclass(frozen=True)
+class OptimiserSettings:
+    """How the weights move: Adam with warm-up, steps and clipping, as in the paper.
+
+    Attributes:
+        learning_rate: Step size after the warm-up.
+        batch_size: Clips a step on each process.
+        warmup_steps: Steps over which the rate rises linearly to learning_rate.
+        warmup_start: Share of learning_rate that the warm-up starts from, 0..1.
+        milestones: Shares of all steps at which the rate is multiplied by `decay`, 0..1.
+        decay: Factor at each milestone.
+        weight_decay: L2 penalty of the weights, as Adam adds it to the gradient.
+        gradient_clip: Largest L2 norm of the gradient.
+        ema_decay: Decay of the averaged weights a step, 0..1; they are what is validated and saved.
+
+    Raises:
+        ConfigError: If a value cannot work.
+    """
+
+    learning_rate: float = 1e-4
+    batch_size: int = 12
+    warmup_steps: int = 500
+    warmup_start: float = 1 / 3
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    decay: float = 0.5
+    weight_decay: float = 0.0
+    gradient_clip: float = 35.0
+    ema_decay: float = 0.999
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot learn."""
+        faults = [
+            f'{name} {value!r} is not positive'
+            for name, value in (
+                ('learning_rate', self.learning_rate),
+                ('batch_size', self.batch_size),
+                ('gradient_clip', self.gradient_clip),
+                ('decay', self.decay),
+            )
+            if not value > 0
+        ]
+        if not 0 <= self.ema_decay < 1:
+            faults.append(f'ema_decay {self.ema_decay!r} is not in [0, 1)')
+        if not 0 < self.warmup_start <= 1:
+            faults.append(f'warmup_start {self.warmup_start!r} is not in (0, 1]')
+        if any(not 0 < share < 1 for share in self.milestones):
+            faults.append(f'milestones {self.milestones!r} are not shares in (0, 1)')
+        refuse('optimiser', faults)
+
+    def rate_factor(self, step: int, steps: int) -> float:
+        """Return the factor on learning_rate at a step of a run of `steps` steps."""
+        warm = min(1.0, step / self.warmup_steps) if self.warmup_steps else 1.0
+        passed = sum(step >= share * steps for share in self.milestones)
+        return float((self.warmup_start + (1 - self.warmup_start) * warm) * self.decay**passed)
+
+
+@dataclass(frozen=True)
+class WatchSettings:
+    """When a run looks at itself, and when it stops.
+
+    Attributes:
+        log_every: Steps between lines of metrics.csv and points in TensorBoard.
+        validate_every: Steps between validations; `best` is chosen at these.
+        picture_every: Steps between pictures of a validation clip.
+        save_every: Steps between saves of the state that a run resumes from, and of `last`.
+        select_by: What `best` has least of on the validation clips: 'photometric' error, or 'abs_rel' where depth is
+            known.
+        patience: Validations without improvement after which the run stops; 0 never does.
+        collapse_checks: Logged steps in a row that must look collapsed before the run is stopped; 0 never does.
+        collapse_after: Steps before which nothing is called a collapse: a fresh network starts out constant.
+        collapse_hole_share: Share of the image that infinite-depth holes may take, 0..1.
+
+    Raises:
+        ConfigError: If a value cannot work.
+    """
+
+    log_every: int = 20
+    validate_every: int = 1000
+    picture_every: int = 1000
+    save_every: int = 500
+    select_by: Literal['photometric', 'abs_rel'] = 'photometric'
+    patience: int = 0
+    collapse_checks: int = 10
+    collapse_after: int = 500
+    collapse_hole_share: float = 0.3
+
+    def __post_init__(self) -> None:
+        """Refuse intervals that never come."""
+        intervals = ('log_every', 'validate_every', 'picture_every', 'save_every')
+        faults = [f'{name} {getattr(self, name)!r} is not positive' for name in intervals if getattr(self, name) < 1]
+        if not 0 < self.collapse_hole_share <= 1:
+            faults.append(f'collapse_hole_share {self.collapse_hole_share!r} is not in (0, 1]')
+        refuse('watch', faults)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a training run.
+
+    Attributes:
+        out: Folder of the run, made if missing: config, environment, metrics, pictures, checkpoints `last` and `best`.
+        checkpoint: Checkpoint to start from: a folder, hf://..., or 'default' for the one in the package; empty
+            starts from scratch.
+        steps: Steps of the optimiser in the whole run.
+        seed: Seed of everything random; the same seed and machine give the same run.
+        device: 'auto', 'cpu' or 'cuda'; under torchrun every process takes its own.
+        precision: 'float32', 'bf16' for the networks (geometry and losses stay float32), or 'auto': bf16 where the
+            processor multiplies it natively.
+        resume: Continue the run in `out` where it was last saved, if it was; else a folder in use is refused.
+        licence: Licence of the weights, with what the training data ask for.
+        data: What is learned from.
+        model: The networks.
+        augment: How clips are varied.
+        objective: What is minimised.
+        optimiser: How the weights move.
+        watch: When the run looks at itself.
+
+    Raises:
+        ConfigError: If a value cannot work.
+    """
+
+    out: str = 'runs/latest'
+    checkpoint: str = ''
+    steps: int = 100_000
+    seed: int = 0
+    device: Literal['auto', 'cpu', 'cuda'] = 'auto'
+    precision: Literal['auto', 'float32', 'bf16'] = 'auto'
+    resume: bool = False
+    licence: str = ''
+    data: DataSettings = field(default_factory=DataSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    watch: WatchSettings = field(default_factory=WatchSettings)
+
+    def __post_init__(self) -> None:
+        """Refuse a run of no steps or in no folder."""
+        faults = [] if self.out else ['out is empty']
+        if self.steps < 1:
+            faults.append(f'steps {self.steps!r} is not positive')
+        refuse('recipe', faults)

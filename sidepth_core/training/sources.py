@@ -1,0 +1,153 @@
+"""A recipe's sources: prepared once, split by time, ready to be drawn from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import asdict
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from rich.progress import Progress
+
+from sidepth_core.checkpoint import load_info
+from sidepth_core.data.prepare import prepare
+from sidepth_core.data.prepare_settings import PrepareSettings
+from sidepth_core.data.prepared import PreparedDataset
+from sidepth_core.data.sources import open_weighted
+from sidepth_core.errors import ConfigError, DatasetError
+from sidepth_core.training.parts import Parts, Source, split_by_time
+from sidepth_core.training.settings import DataSettings, Recipe
+
+
+class Place(NamedTuple):
+    """Where a source's prepared clips lie.
+
+    Attributes:
+        text: The source as the recipe names it.
+        cache: The folder of the cache.
+    """
+
+    text: str
+    cache: Path
+
+
+def open_sources(recipe: Recipe) -> list[Source]:
+    """Prepare what is not prepared yet, and open everything.
+
+    Raises:
+        ConfigError: If the recipe names no source, or a source has an option that it does not know.
+        DatasetError: If a source cannot be used.
+    """
+    return [source for place in prepare_sources(recipe) for source in _opened(place, recipe.data)]
+
+
+def prepare_sources(recipe: Recipe) -> list[Place]:
+    """Prepare what is not prepared yet, with a progress bar, and return where everything lies.
+
+    Raises:
+        ConfigError: If the recipe names no source, or a source has an option that it does not know.
+        DatasetError: If a source cannot be used.
+    """
+    if not recipe.data.sources:
+        raise ConfigError('the recipe names nothing to learn from: add data.sources, or --bag DIR')
+    places = [_place(text, recipe) for text in recipe.data.sources]
+    with Progress(transient=True) as bars:
+        for place in places:
+            if not _is_cache(Path(place.text)):
+                _prepare(place, prepare_settings(recipe, place.text), bars)
+    return places
+
+
+def prepare_settings(recipe: Recipe, text: str) -> PrepareSettings:
+    """Return how a source is prepared for a recipe."""
+    data = recipe.data
+    start = load_info(None if recipe.checkpoint == 'default' else recipe.checkpoint) if recipe.checkpoint else None
+    info = recipe.model.describe(start)
+    return PrepareSettings(
+        width=info.image_width,
+        height=info.image_height,
+        margin=data.margin,
+        clip_frames=data.clip_frames,
+        stride=data.stride,
+        codec=data.codec,
+        unknown_camera='learned' if 'camera=learned' in text else 'refuse',
+        gate=data.gate,
+    )
+
+
+def _is_cache(path: Path) -> bool:
+    return (path / 'cache.json').is_file()
+
+
+def _place(text: str, recipe: Recipe) -> Place:
+    """Return the cache of a source: a name that a person recognises, and a digest of what decides its content."""
+    if _is_cache(Path(text)):
+        return Place(text, Path(text))
+    decides = json.dumps([text, asdict(prepare_settings(recipe, text))], sort_keys=True)
+    readable = re.sub(r'[^A-Za-z0-9]+', '-', text.rstrip('/').split('/')[-1]).strip('-')[:40]
+    folder = Path(recipe.data.cache) if recipe.data.cache else Path(recipe.out) / 'cache'
+    return Place(text, folder / f'{readable}-{hashlib.sha256(decides.encode()).hexdigest()[:10]}')
+
+
+def _prepare(place: Place, settings: PrepareSettings, bars: Progress) -> None:
+    task = bars.add_task(place.text, total=None)
+    sources = open_weighted(place.text)
+    prepare(
+        sources,
+        place.cache,
+        settings,
+        progress=lambda step: bars.update(
+            task,
+            description=f'preparing {step.source}, {step.number + 1} of {step.sources}',
+            completed=step.seen,
+            total=step.claimed,
+        ),
+    )
+    bars.remove_task(task)
+
+
+def _opened(place: Place, data: DataSettings) -> Iterable[Source]:
+    """Yield the sources of a cache: its drives, those of one folder together."""
+    clips = PreparedDataset(place.cache)
+    found = clips.clips.frames.shape[1]
+    if found != data.clip_frames:
+        raise DatasetError(f'{place.text} has clips of {found} frames, data.clip_frames asks for {data.clip_frames}')
+    groups: dict[str, list[int]] = {}
+    for number, summary in enumerate(clips.report.sources):
+        groups.setdefault(summary.group or summary.name, []).append(number)
+    for name, numbers in groups.items():
+        parts = [_split(clips, number, data) for number in numbers]
+        together = Parts(*(list(chain(*columns)) for columns in zip(*parts, strict=True)))
+        summaries = [clips.report.sources[number] for number in numbers]
+        yield Source(
+            name=name,
+            weight=summaries[0].weight,
+            clips=clips,
+            parts=together,
+            distance_share=float(np.mean([summary.metric_share for summary in summaries])),
+            depth_share=float(np.mean([summary.depth_share for summary in summaries])),
+            camera_known=all(_camera_known(clips, part) for part in parts),
+            size=clips.size,
+        )
+
+
+def _split(clips: PreparedDataset, number: int, data: DataSettings) -> Parts:
+    """Split one drive by time."""
+    table = clips.clips
+    own = np.flatnonzero(table.source == number)
+    own = own[np.argsort(table.stamp_ns[own], kind='stable')]
+    reach = int((table.frames[own, -1] - table.frames[own, 0]).max(initial=0))
+    try:
+        parts = split_by_time(len(own), data.validation_share, data.test_share, reach)
+    except DatasetError as error:
+        raise DatasetError(f'{clips.report.sources[number].name}: {error}') from None
+    return Parts(*(own[part].tolist() for part in parts))
+
+
+def _camera_known(clips: PreparedDataset, parts: Parts) -> bool:
+    return not parts.train or not bool(clips[parts.train[0]].intrinsics.isnan().any())
