@@ -45,8 +45,8 @@ def test_points_go_through_the_lens_but_not_beyond_its_fold() -> None:
 
 
 def test_clouds_are_read_whatever_their_layout() -> None:
-    layout = np.dtype({'names': ['i', 'z', 'x', 'y'], 'formats': ['<f4', '<f8', '<f4', '<f4'], 'offsets': [0, 4, 12, 20],
-                       'itemsize': 28})  # fmt: skip
+    names, formats = ['i', 'z', 'x', 'y'], ['<f4', '<f8', '<f4', '<f4']
+    layout = np.dtype({'names': names, 'formats': formats, 'offsets': [0, 4, 12, 20], 'itemsize': 28})
     cloud = np.zeros((2, 3), layout)
     cloud['x'], cloud['y'], cloud['z'] = 1.0, 2.0, np.arange(6).reshape(2, 3)
     cloud['z'][0, 0] = np.nan
