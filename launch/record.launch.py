@@ -91,7 +91,7 @@ def start(context: LaunchContext) -> list[object]:
     out = folder(context, cameras)
     recorder = record(context, topics_of(context, cameras), out)
     finished = [
-        LogInfo(msg=f'recorded {out}. Fine-tune on it: ros2 run sidepth_ros train --bag {out} --out runs/{out.name}'),
+        LogInfo(msg=f'recorded {out}. Fine-tune on it: ros2 launch sidepth_ros finetune.launch.py bag:={out}'),
         EmitEvent(event=Shutdown(reason='the recorder has ended')),
     ]
     return [
