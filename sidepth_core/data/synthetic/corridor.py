@@ -45,8 +45,8 @@ class Corridor:
         self._height = float(rng.uniform(2.3, 3.3))
         self._radius = 0.75 * self._width
         self.path = Path(right_angles(rng, self._radius))
-        self._wall = int(rng.choice(self.palette.walls))
-        self._room_wall = int(rng.choice(self.palette.walls))
+        walls = self.palette.walls if rng.random() < 0.25 else self.palette.plasters
+        self._wall, self._room_wall = (int(row) for row in rng.choice(walls, 2))
         self._wainscot = bool(rng.random() < 0.35)
         self._clutter = float(rng.uniform(0.15, 0.7))
         self._lamp_step = float(rng.uniform(1.8, 3.6))

@@ -32,7 +32,7 @@ def outdoors(rng: np.random.Generator) -> tuple[Light, Sky]:
         _scaled(warm, direct),
         _scaled(cool, level),
         softness=0.06 if strength else 1.2,
-        haze=float(np.exp(rng.uniform(np.log(4e-4), np.log(5e-3)))),
+        haze=float(np.exp(rng.uniform(np.log(2e-4), np.log(2.5e-3)))),
         exposure=float(rng.uniform(1.1, 1.6)) / (0.55 + 0.45 * max(strength, 0.3)),
     )
     horizon = _mix(_hsv(rng, (0.53, 0.62), (0.05, 0.25), 0.85), (0.72, 0.74, 0.76), cover)

@@ -20,14 +20,15 @@ class Palette:
         self.asphalt = self.add(Material(self.grey(0.24, 0.46, 0.03), grain=self.near(0.1), streak=self.near(0.09), stain=0.08))
         self.concrete = self.add(Material(self.grey(0.5, 0.72, 0.06), grain=0.06, streak=0.06, stain=0.1))
         self.paving = self.add(_rows(self.grey(0.45, 0.68, 0.05), 0.82, (self.near(0.5), self.near(0.4)), 0.06, self._rng.choice([0, 0.5])))
-        self.grass = self.add(Material(self.hsv((0.19, 0.32), (0.25, 0.6), (0.3, 0.5)), grain=0.22, streak=0.05, stain=0.16))
+        self.grass = self.add(Material(self.hsv((0.17, 0.29), (0.22, 0.5), (0.3, 0.52)), grain=0.22, streak=0.05, stain=0.16))
         self.dirt = self.add(Material(self.hsv((0.06, 0.11), (0.2, 0.45), (0.35, 0.55)), grain=0.16, streak=0.1, stain=0.18))
         self.kerb = self.add(_rows(self.grey(0.55, 0.75, 0.04), 0.8, (1.0, 5.0), 0.02, 0.0))
         self.metal = self.add(Material(self.grey(0.5, 0.7, 0.04), grain=0.04, streak=0.1, stain=0.05))
         self.dark = self.add(Material((0.12, 0.12, 0.13), grain=0.05, streak=0.03, stain=0.03))
         self.glass = self.add(Material((0.16, 0.2, 0.24), grain=0.03, streak=0.1, stain=0.15))
         self.car_glass = self.add(Material((0.1, 0.12, 0.14), grain=0.02, streak=0.12, stain=0.1))
-        self.tyre = self.add(Material((0.1, 0.1, 0.1), accent=(0.55, 0.55, 0.57), frame=(0.1, 0.1, 0.1), period=(9.0, 9.0), fill=(0.55, 0.55), grain=0.03))
+        self.tyre = self.add(Material((0.1, 0.1, 0.1), grain=0.03))
+        self.hub = self.add(Material(self.grey(0.45, 0.7, 0.02), grain=0.05))
         self.head = self.add(_lights(self.paint(), (0.92, 0.93, 0.95)))
         self.tail = self.add(_lights(self.paint(), (0.7, 0.08, 0.06)))
         self.skin = self.add(Material(self.hsv((0.03, 0.08), (0.25, 0.6), (0.35, 0.85)), grain=0.03))
@@ -37,7 +38,7 @@ class Palette:
         self.bark = self.add(Material(self.hsv((0.04, 0.1), (0.15, 0.4), (0.25, 0.42)), grain=0.2, streak=0.1))
         self.wood = self.add(_rows(self.hsv((0.05, 0.1), (0.2, 0.5), (0.4, 0.65)), 0.7, (0.14, 6.0), 0.12, 0.0))
         self.foliage = tuple(
-            self.add(Material(self.hsv((0.17, 0.36), (0.3, 0.65), (0.22, 0.46)), grain=0.3, streak=0.0, stain=0.25, finest=0.04))
+            self.add(Material(self.hsv((0.18, 0.32), (0.22, 0.55), (0.22, 0.44)), grain=0.3, streak=0.0, stain=0.25, finest=0.04))
             for _ in range(4)
         )
         self.paints = tuple(self.add(Material(self.paint(), grain=0.015, streak=0.03, stain=0.06)) for _ in range(8))
@@ -55,8 +56,9 @@ class Palette:
         self.trim = self.add(Material(self.grey(0.3, 0.9, 0.05), grain=0.03, streak=0.04, stain=0.04))
         self.red = self.add(Material((0.75, 0.1, 0.08), grain=0.03, stain=0.05))
         self.carton = self.add(Material(self.hsv((0.07, 0.1), (0.3, 0.5), (0.5, 0.75)), grain=0.05, streak=0.05, stain=0.08))
-        self.ceiling = self.add(_rows(self.grey(0.75, 0.95, 0.03), 0.85, (0.6, 0.6), 0.03, 0.0))
-        self.panelling = self.add(_rows(self.hsv((0.05, 0.6), (0.1, 0.4), (0.35, 0.75)), 0.75, (self.near(0.4), 1.0), 0.05, 0.0))
+        self.plasters = tuple(self.add(self.plaster()) for _ in range(3))
+        self.ceiling = self.add(_rows(self.grey(0.75, 0.95, 0.03), 0.85, (0.6, 0.6), 0.03, 0.0)._replace(grain=0.04, streak=0.02, glow=0.35))
+        self.panelling = self.add(_rows(self.hsv((0.05, 0.6), (0.05, 0.3), (0.35, 0.75)), 0.75, (self.near(0.4), 1.0), 0.05, 0.0))
         self.floor_tiles = self.add(_rows(self.grey(0.35, 0.8, 0.08), 0.75, (self.near(0.45),) * 2, 0.07, 0.0))
         self.carpet = self.add(Material(self.hsv((0, 1), (0.05, 0.4), (0.25, 0.55)), grain=0.12, streak=0.0, stain=0.08))
         self.planks = self.add(_rows(self.hsv((0.05, 0.1), (0.25, 0.55), (0.4, 0.7)), 0.7, (self.near(1.2), self.near(0.14)), 0.12, 0.5))
@@ -121,16 +123,22 @@ class Palette:
             return _rows(brick, 0.75, (self.near(0.25), self.near(0.085)), 0.14, 0.5)
         return Material(self.grey(0.45, 0.85, 0.06), grain=0.08, streak=0.08, stain=0.14)
 
+    def plaster(self) -> Material:
+        """Return a painted indoor wall: light, and nearly without texture."""
+        colour = self.grey(0.6, 0.95, 0.06) if self._rng.random() < 0.6 else self.hsv((0, 1), (0.08, 0.35), (0.55, 0.9))
+        return Material(colour, grain=self.near(0.03, 0.6), streak=self.near(0.025, 0.6), stain=self.near(0.06, 0.5))
+
     def door(self) -> Material:
         """Return a door with panels."""
-        colour = self.hsv((0, 1), (0.1, 0.6), (0.2, 0.75))
+        wooden = self._rng.random() < 0.5
+        colour = self.hsv((0.05, 0.11), (0.2, 0.6), (0.3, 0.7)) if wooden else self.hsv((0, 1), (0.02, 0.4), (0.2, 0.9))
         darker: Colour = (colour[0] * 0.8, colour[1] * 0.8, colour[2] * 0.8)
         count = float(self._rng.choice([0.45, 0.7, 1.1]))
         return Material(colour, accent=darker, frame=(0.2, 0.2, 0.2), period=(0.5, count), fill=(0.75, 0.78), border=(0.03, 0.02), grain=0.04)
 
     def picture(self) -> Material:
         """Return a printed sheet: coloured fields, rows of text or a blotchy photograph."""
-        ground, field = self.hsv((0, 1), (0.0, 0.6), (0.5, 0.95)), self.hsv((0, 1), (0.2, 0.9), (0.15, 0.8))
+        ground, field = self.hsv((0, 1), (0.0, 0.3), (0.5, 0.95)), self.hsv((0, 1), (0.1, 0.7), (0.15, 0.8))
         size = self.near(0.25, 0.7)
         return Material(
             ground, accent=field, frame=field, period=(size, size * self.near(0.6, 0.6)), fill=(0.8, 0.6), jitter=0.6, grain=0.1, stain=0.3

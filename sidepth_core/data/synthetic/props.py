@@ -31,6 +31,7 @@ def car(build: Builder, palette: Palette, rng: Random, x: float, y: float, yaw: 
     put(Kind.BOX, 0, 0, 0.27, (length * 0.96, width * 0.94, 0.2), palette.dark)
     for along in (-0.31, 0.31):
         put(Kind.CYLINDER, along * length, 0, radius, (2 * radius, 2 * radius, width * 1.02), palette.tyre, lie=True, shadow=False)
+        put(Kind.CYLINDER, along * length, 0, radius, (1.2 * radius, 1.2 * radius, width * 1.04), palette.hub, lie=True, shadow=False)
     glass, top = palette.car_glass, paint
     if style == 'lorry':
         put(Kind.BOX, -0.12 * length, 0, (belt + height) / 2 + 0.1, (length * 0.74, width * 1.03, height - belt), int(rng.choice(palette.walls)))
@@ -54,11 +55,14 @@ def tree(build: Builder, palette: Palette, rng: Random, x: float, y: float, scal
         for level, width in ((0.35, 0.42), (0.55, 0.32), (0.78, 0.2)):
             build.add(Kind.ELLIPSOID, (x, y, height * level), (height * width, height * width, height * 0.42), leaves)
         return
-    crown = height * rng.uniform(0.4, 0.6)
-    for _ in range(int(rng.integers(3, 6))):
-        dx, dy = rng.normal(0, crown * 0.2, 2)
-        size = crown * rng.uniform(0.55, 0.85)
-        build.add(Kind.ELLIPSOID, (x + dx, y + dy, height * rng.uniform(0.58, 0.85)), (size, size, size * rng.uniform(0.7, 1.0)), leaves)
+    crown = height * rng.uniform(0.42, 0.65)
+    for part in range(int(rng.integers(6, 11))):
+        # A big middle and smaller boughs around it make an outline that no two trees share.
+        reach = 0.0 if part == 0 else crown * rng.uniform(0.22, 0.42)
+        around, climb = rng.uniform(0, 2 * math.pi), rng.uniform(-0.5, 0.9)
+        size = crown * (0.75 if part == 0 else rng.uniform(0.28, 0.52))
+        centre = (x + reach * math.cos(around), y + reach * math.sin(around), height * 0.7 + climb * 0.45 * crown * (part > 0))
+        build.add(Kind.ELLIPSOID, centre, (size, size * rng.uniform(0.8, 1.2), size * rng.uniform(0.65, 1.0)), leaves)
 
 
 def bush(build: Builder, palette: Palette, rng: Random, x: float, y: float) -> None:

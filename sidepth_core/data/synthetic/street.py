@@ -109,7 +109,7 @@ class Street:
             for _ in range(int(rng.integers(1, 4))):
                 props.tree(build, p, rng, rng.uniform(-0.4, 0.4) * width, d + side * rng.uniform(2, 12), 1.2)
             return
-        props.building(build, p, rng, 0, d, width, float(rng.uniform(8, 14)), side)
+        props.building(build, p, rng, 0, d + side * float(rng.uniform(0, 0.8)), width, float(rng.uniform(8, 14)), side)
         if self._garden:
             props.fence(build, p, rng, 0, d - side * self._garden, width * 0.8)
             props.bush(build, p, rng, rng.uniform(-0.4, 0.4) * width, d - side * self._garden * 0.5)

@@ -18,7 +18,7 @@ from sidepth_core.data.synthetic.arrays import pick, put, where_true
 
 NOISE_SIZE = 128
 TEXELS_PER_WAVE = 4.0
-PIXELS_PER_WAVE = 3.5
+PIXELS_PER_WAVE = 2.5
 """The finest octave is fully faded when its wavelength is this many pixels; bilinear warping can still carry it."""
 STREAK_ASPECT = 12.0
 """Streaks are this many times longer along u than across: what wheels, rain and courses of stone leave."""
@@ -186,7 +186,8 @@ def albedo(table: MaterialTable, surface: Surface) -> Albedo:
     u, v = surface.u + surface.seed * 3.7, surface.v + surface.seed * 1.3
     coarse = torch.maximum(torch.maximum(surface.step_u, surface.step_v), finest / PIXELS_PER_WAVE)
     across = torch.maximum(torch.maximum(surface.step_u / STREAK_ASPECT, surface.step_v), finest / PIXELS_PER_WAVE)
-    light = 1 + rough * grain(u, v, coarse)
+    # Turned, so that the noise's own lattice does not line up with roads and walls.
+    light = 1 + rough * grain(0.8 * u - 0.6 * v, 0.6 * u + 0.8 * v, coarse)
     light += streak * grain(u / STREAK_ASPECT, v, across, octaves=2)
     light += stain * noise(u / 5.3, v / 3.1) * (2 - 0.8 * coarse).clamp(0, 1)
     return Albedo(colour, light.clamp_(0.15), glow)
