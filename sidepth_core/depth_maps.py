@@ -84,6 +84,6 @@ def to_millimetres(depth_m: Tensor) -> Tensor:
 
     REP 118's 16UC1. torch has few operations on uint16, so the bits travel as int16: view them as uint16 in NumPy.
     """
-    millimetres = depth_m * 1000
-    valid = millimetres.isfinite() & (millimetres >= 0.5) & (millimetres <= MAX_MILLIMETRES)
-    return torch.where(valid, millimetres, 0).round().to(torch.int32).to(torch.int16)
+    millimetres = (depth_m * 1000).round()
+    valid = (millimetres >= 1) & (millimetres <= MAX_MILLIMETRES)
+    return torch.where(valid, millimetres, 0).to(torch.int32).to(torch.int16)

@@ -25,16 +25,15 @@ def edge_mask(depth: Tensor, step: float) -> Tensor:
         (B, 1, h, w) bool.
     """
     inverse = depth.reciprocal()
-    small_high, small_low = _extremes(inverse, 3)
+    small_high, small_low = _extremes(inverse[..., 1:-1, 1:-1], 3)
     large_high, large_low = _extremes(inverse, 5)
     jump = 2 * (small_high - small_low) - (large_high - large_low)
-    return jump > step * small_high
+    # Windows that stick out of the image would see a step in every plane: the border takes its neighbours' answer.
+    return F.pad((jump > step * small_high).float(), (2, 2, 2, 2), mode='replicate').bool()
 
 
 def _extremes(values: Tensor, window: int) -> tuple[Tensor, Tensor]:
-    # At the border the padding repeats the nearest value, so that no border pixel is an edge by itself.
-    padded = F.pad(values, (window // 2,) * 4, mode='replicate')
-    return F.max_pool2d(padded, window, stride=1), -F.max_pool2d(-padded, window, stride=1)
+    return F.max_pool2d(values, window, stride=1), -F.max_pool2d(-values, window, stride=1)
 
 
 def border_mask(height: int, width: int, share: float, *, device: torch.device | str = 'cpu') -> Tensor:

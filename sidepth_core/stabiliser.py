@@ -21,15 +21,30 @@ MAX_GAP_S = 1.0
 
 @dataclass
 class _Past:
-    """What is remembered of a stream: sizes are those of the network's map."""
+    """What is remembered of a stream: sizes are those of the network's map.
+
+    Attributes:
+        stamp_ns: Of the last map.
+        grey: Its picture's brightness.
+        raw_log: Its log depth, as the network had it.
+        log_depth: Its log depth, stabilised.
+        correction: What was added to its log scale: the smoothed course of the scale minus the network's.
+        trend: Change of the smoothed course a map.
+    """
 
     stamp_ns: int
     grey: Tensor
     raw_log: Tensor
     log_depth: Tensor
-    level: float = 0.0
-    smooth: float = 0.0
+    correction: float = 0.0
     trend: float = 0.0
+
+    def follow(self, change: float, keep: float) -> tuple[float, float]:
+        """Take a change of the network's log scale; return the new correction and the change of the smoothed course."""
+        shift = self.trend + (1 - keep) * (change - self.correction - self.trend)
+        self.trend += (1 - keep) * (shift - self.trend)
+        self.correction += shift - change
+        return self.correction, shift
 
 
 class Stabiliser:
@@ -69,31 +84,24 @@ class Stabiliser:
             return depth
         keep = math.exp(-(stamp_ns - past.stamp_ns) * 1e-9 / time_constant_s)
         still = 1 / (1 + ((grey - past.grey) / self.brightness_step) ** 2)
-        steadied = log_depth + self._scale_correction(past, log_depth, still, keep)
-        agrees = 1 / (1 + ((steadied - past.log_depth) / self.depth_step) ** 2)
-        weight = keep * still * agrees
-        smoothed = torch.lerp(steadied, past.log_depth, weight)
+        change = _scale_change(past, log_depth, still)
+        correction, shift = past.follow(change, keep)
+        steadied = log_depth + correction
+        # The past is carried along with the smoothed scale, or it would lag behind a camera that approaches.
+        carried = past.log_depth + shift
+        agrees = 1 / (1 + ((steadied - carried) / self.depth_step) ** 2)
+        smoothed = torch.lerp(steadied, carried, keep * still * agrees)
         past.stamp_ns, past.grey, past.raw_log, past.log_depth = stamp_ns, grey, log_depth, smoothed
         return smoothed.exp()
 
-    @staticmethod
-    def _scale_correction(past: _Past, log_depth: Tensor, still: Tensor, keep: float) -> float:
-        """Return what to add to log depth so that the stream's scale follows its smoothed course."""
-        change = (log_depth - past.raw_log)[still > 0.5]
-        if change.numel() < 0.05 * log_depth.numel():
-            # Everything moved: the median would follow what is in view, not the scale. Let the correction fade.
-            return _follow(past, past.level + past.trend, keep)
-        return _follow(past, past.level + change.median().item(), keep)
 
-
-def _follow(past: _Past, level: float, keep: float) -> float:
-    """Move the smoothed scale towards a new level and return their difference."""
-    predicted = past.smooth + past.trend
-    smooth = predicted + (1 - keep) * (level - predicted)
-    past.trend += (1 - keep) * (smooth - past.smooth - past.trend)
-    # Levels are sums of changes: counting from the present keeps them small for ever.
-    past.level, past.smooth = 0.0, smooth - level
-    return past.smooth
+def _scale_change(past: _Past, log_depth: Tensor, still: Tensor) -> float:
+    """Return the change of log scale since the last map, judged by the pixels whose picture stayed."""
+    change = (log_depth - past.raw_log)[still > 0.5]
+    if change.numel() < 0.05 * log_depth.numel():
+        # Everything moved: the median would follow what is in view, not the scale. Let the correction fade.
+        return past.trend
+    return change.median().item()
 
 
 def _grey(image: Tensor, size: torch.Size) -> Tensor:

@@ -45,10 +45,10 @@ class Outcome(NamedTuple):
 
 
 class Pairing:
-    """Finds the camera_info of the image's stamp or else the newest; an image that none fits waits for the next.
+    """Finds the camera_info of the image's stamp or else the newest; an image that none fits yet waits for one.
 
     An image that the newest camera_info fits is not held back for one of its own stamp: most cameras never change
-    theirs, and some publish it at another rate.
+    theirs, and some publish it at another rate. An image that does not fit the one of its own stamp is lost.
     """
 
     def __init__(self) -> None:
@@ -59,25 +59,34 @@ class Pairing:
 
     def image(self, message: Image | CompressedImage, received_s: float) -> Outcome:
         """Take an image."""
-        info = self._infos.get(stamp_ns(message.header), self._newest)
+        own = self._infos.get(stamp_ns(message.header))
+        info = own or self._newest
         lost = self._why if self._waiting is not None else ('', '')
+        self._waiting = None
         if info is not None and _fits(message, info):
-            self._waiting = None
             return Outcome(Frame(message, info, received_s), *lost)
-        self._waiting = Frame(message, info or CameraInfo(), received_s)
-        self._why = _explain(message, info)
+        why = _explain(message, info)
+        if own is not None:
+            return Outcome(None, *why)
+        self._waiting, self._why = Frame(message, info or CameraInfo(), received_s), why
         return Outcome(None, *lost)
 
     def info(self, message: CameraInfo) -> Outcome:
         """Take a camera_info."""
-        self._newest = message
-        self._infos[stamp_ns(message.header)] = message
+        stamp = stamp_ns(message.header)
+        self._newest = self._infos[stamp] = message
         if len(self._infos) > INFOS_KEPT:
             self._infos.popitem(last=False)
-        if self._waiting is None or not _fits(self._waiting.image, message):
+        waiting = self._waiting
+        if waiting is None:
             return Outcome()
-        frame, self._waiting = self._waiting._replace(info=message), None
-        return Outcome(frame)
+        if _fits(waiting.image, message):
+            self._waiting = None
+            return Outcome(waiting._replace(info=message))
+        if stamp_ns(waiting.image.header) == stamp:
+            self._waiting = None
+            return Outcome(None, *_explain(waiting.image, message))
+        return Outcome()
 
     def reset(self) -> None:
         """Forget the stamps, keep the newest camera_info: time jumped."""

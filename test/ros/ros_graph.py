@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,7 @@ from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, save_checkpoint
 from sidepth_core.models import DepthNet
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 """How long anything may take on a busy machine before a test gives up on it."""
 
 
@@ -252,3 +252,20 @@ class FakeCamera:
 def stamp_of(message: Any) -> int:
     """Return a message's stamp, nanoseconds."""
     return int(message.header.stamp.sec) * 1_000_000_000 + int(message.header.stamp.nanosec)
+
+
+class Status(NamedTuple):
+    """A diagnostic status with its values as a dictionary."""
+
+    level: int
+    message: str
+    values: dict[str, str]
+
+
+def status_of(diagnostics: Any, name: str) -> Status:
+    """Return the status of that name in a DiagnosticArray."""
+    for status in diagnostics.status:
+        if status.name == name:
+            level = status.level[0] if isinstance(status.level, bytes) else int(status.level)
+            return Status(level, status.message, {item.key: item.value for item in status.values})
+    raise AssertionError(f'no status {name!r} among {[status.name for status in diagnostics.status]}')

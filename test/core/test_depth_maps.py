@@ -1,0 +1,75 @@
+"""Resized maps, clouds and millimetres against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from sidepth_core.camera import Camera
+from sidepth_core.depth_maps import RayCache, point_cloud, rays, resize_depth, to_millimetres
+from sidepth_core.errors import ConfigError
+
+CAMERA = Camera(width=60, height=40, fx=50.0, fy=55.0, cx=28.5, cy=21.25)
+
+
+def plane(camera: Camera) -> torch.Tensor:
+    """Return the depth of the plane 0.3 x - 0.5 y + z = 4 as the camera sees it, (1, 1, H, W)."""
+    normal = torch.tensor([0.3, -0.5, 1.0])
+    return (4 / (rays(camera) @ normal))[None, None]
+
+
+def test_plane_stays_a_plane_when_resized() -> None:
+    small = CAMERA.resized(20, 10)
+    resized = resize_depth(plane(small), 40, 60)
+    # The outermost pixels lie beyond the centres of the small map and repeat its border.
+    torch.testing.assert_close(resized[..., 4:-4, 4:-4], plane(CAMERA)[..., 4:-4, 4:-4], rtol=1e-5, atol=0)
+
+
+def test_convention_point_of_a_pixel() -> None:
+    depth = torch.zeros(40, 60)
+    depth[30, 10] = 2.0
+    point = point_cloud(depth, rays(CAMERA))[30, 10]
+    assert point.tolist() == pytest.approx([(10 - 28.5) / 50 * 2, (30 - 21.25) / 55 * 2, 2.0], rel=1e-6)
+
+
+@pytest.mark.parametrize('stride', [1, 3, 7])
+def test_strided_cloud_holds_every_nth_point(stride: int) -> None:
+    depth = plane(CAMERA)[0, 0]
+    cloud = point_cloud(depth, rays(CAMERA, stride), stride=stride)
+    torch.testing.assert_close(cloud, point_cloud(depth, rays(CAMERA))[::stride, ::stride])
+
+
+@pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])
+def test_points_without_a_depth_are_nan(value: float) -> None:
+    cloud = point_cloud(torch.full((40, 60), value), rays(CAMERA))
+    assert cloud.isnan().all()
+
+
+def test_colour_travels_as_packed_rgb() -> None:
+    colour = torch.zeros(3, 40, 60, dtype=torch.uint8)
+    colour[:, 5, 6] = torch.tensor([1, 2, 255], dtype=torch.uint8)
+    cloud = point_cloud(torch.ones(40, 60), rays(CAMERA), colour)
+    assert cloud.shape == (40, 60, 4)
+    assert cloud[5, 6, 3].numpy().view(np.uint32) == (1 << 16) + (2 << 8) + 255
+
+
+def test_rays_of_a_distorted_camera_are_refused() -> None:
+    with pytest.raises(ConfigError, match='rectify its images first'):
+        rays(Camera(60, 40, 50, 55, 28.5, 21.25, 'plumb_bob', (0.1, 0.0, 0.0, 0.0)))
+
+
+def test_rays_are_made_again_for_another_camera_only() -> None:
+    cache, device = RayCache(), torch.device('cpu')
+    first = cache(CAMERA, 1, device)
+    assert cache(CAMERA, 1, device) is first
+    assert cache(CAMERA, 2, device).shape == (20, 30, 3)
+    assert cache(CAMERA.resized(30, 20), 1, device).shape == (20, 30, 3)
+
+
+def test_millimetres_are_rounded_and_zero_where_not_known() -> None:
+    depth = torch.tensor([1.2344, 65.535, 65.536, 0.0, -1.0, math.nan, math.inf, -math.inf, 40.0])
+    found = to_millimetres(depth).numpy().view(np.uint16)
+    assert found.tolist() == [1234, 65535, 0, 0, 0, 0, 0, 0, 40000]
