@@ -12,6 +12,7 @@ from torchvision.models import MobileNet_V3_Large_Weights, ResNet18_Weights
 
 from sidepth_core.errors import ConfigError
 from sidepth_core.models.hrnet import HRNet
+from sidepth_core.models.recompute import run_block
 from sidepth_core.models.state_dicts import check_tensors, shapes_of
 
 BACKBONES = ('hrnet18', 'resnet18', 'mobilenet_v3_large')
@@ -29,9 +30,11 @@ class Encoder(Protocol):
 
     Attributes:
         channels: Channels of the five maps at strides 2, 4, 8, 16, 32.
+        recompute: Whether training computes blocks again instead of keeping them (see run_block).
     """
 
     channels: tuple[int, ...]
+    recompute: bool
 
     def __call__(self, image: Tensor) -> tuple[Tensor, ...]:
         """Map an image (B, 3, H, W) in 0..1 to five maps (B, C, H/s, W/s)."""
@@ -74,6 +77,7 @@ class ResNetEncoder(nn.Module):
     """ResNet-18 without its pooling and classifier (He et al., arXiv 1512.03385)."""
 
     channels = (64, 64, 128, 256, 512)
+    recompute = False
 
     def __init__(self, *, pretrained: bool = False) -> None:
         super().__init__()
@@ -88,7 +92,7 @@ class ResNetEncoder(nn.Module):
         """Map an image (B, 3, H, W) in 0..1 to five maps (see Encoder)."""
         maps = [self.stem(self.normalize(image))]
         for stage in self.stages:
-            maps.append(stage(maps[-1]))
+            maps.append(run_block(stage, maps[-1], recompute=self.recompute))
         return tuple(maps)
 
 
@@ -96,6 +100,7 @@ class MobileNetEncoder(nn.Module):
     """MobileNetV3-Large without its last 1x1 convolution and classifier (Howard et al., arXiv 1905.02244)."""
 
     channels = (16, 24, 40, 112, 160)
+    recompute = False
     _ENDS = (2, 4, 7, 13, 16)  # the last block at each stride, and the end of what is kept
 
     def __init__(self, *, pretrained: bool = False) -> None:
@@ -113,7 +118,7 @@ class MobileNetEncoder(nn.Module):
         features: Tensor = self.normalize(image)
         maps = []
         for stage in self.stages:
-            features = stage(features)
+            features = run_block(stage, features, recompute=self.recompute)
             maps.append(features)
         return tuple(maps)
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sidepth_core.models.cross_attention import DynamicCrossAttention
+from sidepth_core.models.recompute import run_block
 
 WIDTHS = (32, 64, 128, 256)
 """Channels of the decoder's maps at strides 2, 4, 8 and 16."""
@@ -40,7 +41,13 @@ class GatedFusion(nn.Module):
 
 
 class DepthDecoder(nn.Module):
-    """Turn the five maps of an encoder into disparity."""
+    """Turn the five maps of an encoder into disparity.
+
+    Attributes:
+        recompute: Whether training computes the fusions again instead of keeping them (see run_block).
+    """
+
+    recompute = False
 
     def __init__(self, encoder_channels: Sequence[int]) -> None:
         """Make the layers.
@@ -70,10 +77,10 @@ class DepthDecoder(nn.Module):
         Returns:
             (B, 1, H, W) in (0, 1), float32.
         """
-        x16 = self.fuse_16(maps[4], maps[3])
-        x8 = self.fuse_8(x16, maps[2])
-        x4 = self.fuse_4(x8, maps[1])
-        x2 = self.dropout(self.fuse_2(x4, maps[0]))
+        x16 = self._fused(self.fuse_16, maps[4], maps[3])
+        x8 = self._fused(self.fuse_8, x16, maps[2])
+        x4 = self._fused(self.fuse_4, x8, maps[1])
+        x2 = self.dropout(self._fused(self.fuse_2, x4, maps[0]))
         x2 = self.attention((x4, x8, x16), x2, maps[4])
         half = F.elu(self.half_conv(x2), inplace=True)
         full = F.elu(self.full_conv(F.interpolate(half, scale_factor=2.0, mode='nearest')), inplace=True)
@@ -82,3 +89,7 @@ class DepthDecoder(nn.Module):
             bias = self.head.bias
             assert bias is not None  # noqa: S101  # for the type checker
             return torch.sigmoid(F.conv2d(full.float(), self.head.weight.float(), bias.float(), padding=1))
+
+    def _fused(self, fusion: GatedFusion, coarse: Tensor, fine: Tensor) -> Tensor:
+        fused: Tensor = run_block(fusion, coarse, fine, recompute=self.recompute)
+        return fused

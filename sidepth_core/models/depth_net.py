@@ -31,12 +31,14 @@ class DepthNet(nn.Module):
         backbone: Name of the encoder.
     """
 
-    def __init__(self, backbone: str = 'hrnet18', *, pretrained: bool = False) -> None:
+    def __init__(self, backbone: str = 'hrnet18', *, pretrained: bool = False, recompute: bool = False) -> None:
         """Make the network.
 
         Args:
             backbone: One of BACKBONES. 'hrnet18' is the published network.
             pretrained: Start the encoder from ImageNet weights, downloaded once.
+            recompute: In training, compute blocks again for their gradient instead of keeping what they computed:
+                about a third of the memory for a third more time.
 
         Raises:
             ConfigError: If there is no such backbone.
@@ -45,6 +47,8 @@ class DepthNet(nn.Module):
         self.backbone = backbone
         self.encoder = make_encoder(backbone, pretrained=pretrained)
         self.decoder = DepthDecoder(self.encoder.channels)  # type: ignore[arg-type]  # an Encoder has them
+        for part in (self.encoder, self.decoder):
+            part.recompute = recompute  # type: ignore[assignment]  # an Encoder has it too
 
     def forward(self, image: Tensor) -> Prediction:
         """Predict disparity at the size of the image.

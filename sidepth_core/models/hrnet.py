@@ -8,11 +8,14 @@ weights, so that files of both load by prefix alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from sidepth_core.models.recompute import run_block
 
 WIDTHS = (18, 36, 72, 144)
 """Channels of the branches at strides 4, 8, 16 and 32."""
@@ -76,9 +79,11 @@ class HRNet(nn.Module):
 
     Attributes:
         channels: Channels of the five maps it returns.
+        recompute: Whether training computes blocks again instead of keeping them.
     """
 
     channels = (STEM_WIDTH, STEM_WIDTH + 3 * WIDTHS[0], 3 * WIDTHS[1], 2 * WIDTHS[2], WIDTHS[3])
+    recompute = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,9 +114,9 @@ class HRNet(nn.Module):
         """
         first: Tensor = F.relu(self.bn1(self.conv1(image)), inplace=True)
         second: Tensor = F.relu(self.bn2(self.conv2(first)), inplace=True)
-        two = self.stage2(_enter(self.transition1, [self.layer1(second)]))
-        three = self.stage3(_enter(self.transition2, two))
-        four = self.stage4(_enter(self.transition3, three))
+        two = self._stage(self.stage2, _enter(self.transition1, [self._stage(self.layer1, second)]))
+        three = self._stage(self.stage3, _enter(self.transition2, two))
+        four = self._stage(self.stage4, _enter(self.transition3, three))
         return (
             first,
             torch.cat([second, two[0], three[0], four[0]], dim=1),
@@ -119,6 +124,11 @@ class HRNet(nn.Module):
             torch.cat([three[2], four[2]], dim=1),
             four[3],
         )
+
+    def _stage(self, blocks: nn.Sequential, features: Any) -> Any:  # noqa: ANN401  # one map or a list of them
+        for block in blocks:
+            features = run_block(block, features, recompute=self.recompute)
+        return features
 
 
 def _bottlenecks(width: int, count: int) -> nn.Sequential:

@@ -232,3 +232,31 @@ def test_pretrained_hrnet_refuses_weights_of_another_network(tmp_path: Path, mon
     monkeypatch.setattr(backbones, 'hf_hub_download', lambda _repo, name: str(tmp_path / name))
     with pytest.raises(CheckpointError, match=r'ImageNet weights in .*model\.safetensors.* [\s\S]*missing conv2'):
         DepthNet('hrnet18', pretrained=True)
+
+
+@pytest.mark.parametrize('backbone', BACKBONES)
+def test_recomputing_blocks_changes_neither_gradient_nor_statistics(backbone: str) -> None:
+    image = torch.rand(2, 3, 64, 64)
+    results = []
+    for recompute in (False, True):
+        torch.manual_seed(1)
+        network = DepthNet(backbone, recompute=recompute)
+        torch.manual_seed(2)  # the same dropout
+        disparity = network(image).disparity
+        disparity.log().var().backward()
+        gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
+        results.append((disparity.detach(), gradients, dict(network.named_buffers())))
+    torch.testing.assert_close(results[1], results[0], rtol=0, atol=0)
+    momenta = {module.momentum for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)}
+    assert 0.0 not in momenta
+
+
+def test_recomputing_keeps_fewer_tensors_for_the_backward_pass() -> None:
+    kept = []
+    for recompute in (False, True):
+        network = DepthNet('mobilenet_v3_large', recompute=recompute)
+        sizes: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda tensor, sizes=sizes: sizes.append(tensor.nbytes), id):
+            network(torch.rand(1, 3, 128, 128))
+        kept.append(sum(sizes))
+    assert kept[1] < 0.6 * kept[0]
