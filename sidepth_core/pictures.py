@@ -25,6 +25,9 @@ BACKGROUND = (24, 26, 30)
 LINES = (70, 74, 82)
 TEXT = (225, 228, 232)
 GAP_PX = 6
+SAME_SURFACE = 1.25
+"""Neighbouring rows whose depths differ by less than this factor show one surface."""
+MOST_STEPS = 12
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -76,9 +79,9 @@ def with_colour_bar(picture: Picture, span: tuple[float, float], colours: str = 
     """Return the picture with the scale of its colours at its right side, labelled with round depths."""
     height = picture.shape[0]
     near, far = span
+    size = float(np.clip(picture.shape[1] / 1300, 0.3, 1.6))  # as wide pictures will be shrunk most
     inverse = np.linspace(1 / far, 1 / near, height, dtype=np.float32)[:, None]
-    bar = depth_picture(np.repeat(1 / inverse, 14, axis=1), span, colours)
-    size = _text_scale(height)
+    bar = depth_picture(np.repeat(1 / inverse, max(8, round(24 * size)), axis=1), span, colours)
     labels = np.full((height, round(130 * size), 3), BACKGROUND, np.uint8)
     last = -np.inf
     for depth in _round_depths(near, far):
@@ -124,19 +127,41 @@ def bird_view(
         raise ConfigError(f'sizes differ: {sizes}: expected one height and width')
     known = np.isfinite(depth_m) & (depth_m > 0)
     reach = reach_m or _round_reach(depth_m[known])
-    v, u = np.nonzero(known)
-    z = depth_m[v, u].astype(np.float64)
+    v, u, z, colours = _filled_points(np.where(known & (depth_m < reach), depth_m, np.nan), image, reach / size)
     x, y = (u - camera.cx) / camera.fx * z, (v - camera.cy) / camera.fy * z
     kept = (z < reach) & (np.abs(x) < reach / 2) & (y > -ceiling_m)
     order = np.argsort(-y[kept], kind='stable')  # ground first, so that what stands on it stays visible
     columns = ((x[kept][order] / reach + 0.5) * size).astype(int).clip(0, size - 2)
     rows = (size - 1 - z[kept][order] / reach * size).astype(int).clip(0, size - 2)
-    colours = image[v[kept][order], u[kept][order]]
+    colours = colours[kept][order]
     picture = _distance_lines(size, reach)
     for dr, dc in ((0, 0), (0, 1), (1, 0), (1, 1)):
         picture[rows + dr, columns + dc] = colours
     _label_distances(picture, reach)
     return picture
+
+
+def _filled_points(
+    depth_m: DepthMap, image: Picture, step_m: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.float64], Picture]:
+    """Return row, column, depth and colour of each pixel, and of points between rows that lie far apart on a surface.
+
+    Seen from above, the ground between two image rows would else be a gap that grows with the distance.
+    """
+    v, u = np.nonzero(~np.isnan(depth_m))
+    rows, columns = [np.asarray(v, np.float64)], [u]
+    depths, colours = [np.asarray(depth_m[v, u], np.float64)], [image[v, u]]
+    above, below = depth_m[:-1], depth_m[1:]
+    with np.errstate(invalid='ignore'):
+        v, u = np.nonzero((np.abs(above - below) > step_m) & (np.maximum(above / below, below / above) < SAME_SURFACE))
+    far, near = np.asarray(above[v, u], np.float64), np.asarray(below[v, u], np.float64)
+    steps = int(np.clip(np.max(np.abs(far - near), initial=0) / step_m, 1, MOST_STEPS))
+    for share in np.arange(1, steps) / steps:
+        rows.append(np.asarray(v + share, np.float64))
+        columns.append(u)
+        depths.append(1 / ((1 - share) / far + share / near))
+        colours.append(image[v, u])
+    return np.concatenate(rows), np.concatenate(columns), np.concatenate(depths), np.concatenate(colours)
 
 
 def _round_reach(depth: npt.NDArray[np.float32]) -> float:
@@ -157,7 +182,7 @@ def _distance_lines(size: int, reach: float) -> Picture:
 
 def _label_distances(picture: Picture, reach: float) -> None:
     size = len(picture)
-    text = _text_scale(size)
+    text = float(np.clip(size / 500, 0.45, 1.2))
     for distance in np.arange(_step(reach), reach, _step(reach)):
         row = size - 1 - round(distance / reach * size)
         if row > 24 * text:

@@ -109,3 +109,12 @@ def test_a_saved_picture_reads_back(tmp_path: Path) -> None:
     assert (cv2.imread(str(path))[..., ::-1] == picture).all()
     with pytest.raises(ConfigError, match=r'\.png or \.jpg'):
         save_picture(tmp_path / 'depth.xyz', picture)
+
+
+def test_bird_view_has_no_gaps_in_a_road() -> None:
+    rows = np.arange(40, dtype=np.float32)[:, None]
+    depth = np.where(rows > 17, 60 * 1.5 / (rows - 14.5), np.inf).astype(np.float32).repeat(60, axis=1)
+    image = np.full((40, 60, 3), (250, 10, 10), np.uint8)
+    picture = bird_view(depth, CAMERA, image, size=200, reach_m=20)
+    ahead = (picture[:, 95:105] == (250, 10, 10)).all(2).any(1)
+    assert ahead[40:160].mean() > 0.9  # 4 to 16 m ahead, where neighbouring image rows lie up to 2.4 m apart
