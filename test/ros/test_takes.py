@@ -87,4 +87,4 @@ def test_synthetic_drive_carries_exact_depth_calibration_and_speed() -> None:
     assert (depth.shape, depth.dtype) == ((64, 96), np.float32)
     assert (first[CAMERA_INFO].width, first[CAMERA_INFO].height) == (96, 64)
     assert first[ODOMETRY].twist.twist.linear.x > 0
-    assert {message.header.frame_id for topic, message in first.items() if topic != ODOMETRY} == {'camera_optical_frame'}
+    assert {first[topic].header.frame_id for topic in (CAMERA_INFO, EXACT_DEPTH, IMAGE)} == {'camera_optical_frame'}
