@@ -155,7 +155,7 @@ def _one_line(text: str) -> str:
 def render_recipe(recipe: Recipe, heading: str) -> str:
     """Return a recipe as complete YAML, each field under its sentence."""
     lines = [f'# {line}'.rstrip() for line in heading.splitlines()]
-    return '\n'.join([*lines, *_rendered(recipe, 0)]) + '\n'
+    return '\n'.join([*lines, '', *_rendered(recipe, 0)]) + '\n'
 
 
 def _rendered(settings: Any, depth: int) -> Iterator[str]:  # noqa: ANN401 - any of the settings' dataclasses
