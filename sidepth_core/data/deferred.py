@@ -17,6 +17,8 @@ Pending = Callable[[], Frame]
 DECODING = ('damaged image', 'size')
 """How the reasons begin that only decoding can tell."""
 
+FIRST = 'first damaged image:'
+
 LOOKAHEAD = 8
 """Frames a thread may decode before they are asked for: enough to keep it busy, few enough to fit in memory."""
 
@@ -83,6 +85,7 @@ class DeferredSource(ABC):
             self.report.used = earlier.used
             told = {reason: count for reason, count in earlier.skipped.items() if reason.startswith(DECODING)}
             self.report.skipped.update(told)
+            self.report.notes.extend(note for note in earlier.notes if note.startswith(FIRST))
         size: tuple[int, int] | None = None
         position = start - 1
         for position, decode in enumerate(_ahead(islice(self.pending(), start, None), pool, workers), start):
@@ -90,7 +93,7 @@ class DeferredSource(ABC):
                 frame = decode()
             except ImageFormatError as error:
                 if position >= counted_from:
-                    self._skip(DECODING[0], f'first damaged image: {error}')
+                    self._skip(DECODING[0], f'{FIRST} {error}')
                 continue
             found = frame.image.shape[1], frame.image.shape[0]
             if size is None:

@@ -128,7 +128,7 @@ def draw_motion(
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - half a second that readers need not wait
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    figure = Figure(figsize=(9, 2.6 * len(report.sources)), layout='constrained')
+    figure = Figure(figsize=(9, 2.6 * len(report.sources)))
     FigureCanvasAgg(figure)
     rows = figure.subplots(len(report.sources), 1, squeeze=False)[:, 0]
     for axes, source, frames, clips in zip(rows, report.sources, frame_motion, clip_motion, strict=True):
@@ -147,4 +147,6 @@ def draw_motion(
         axes.set_xlabel(f'motion, pixels of a {source.width} wide image', fontsize=8)
         axes.set_ylabel('images', fontsize=8)
         axes.legend(fontsize=7, frameon=False)
+    inch = 1 / figure.get_figheight()
+    figure.subplots_adjust(left=0.07, right=0.99, top=1 - 0.3 * inch, bottom=0.45 * inch, hspace=0.45)
     figure.savefig(path, dpi=110)
