@@ -26,7 +26,7 @@ def speed_term(translation: Tensor, distance_m: Tensor) -> Tensor:
     check_shape('translation', translation, None, 3)
     check_shape('distance_m', distance_m, len(translation))
     known = distance_m.isfinite()
-    # The tiny term keeps a gradient alive at exactly zero translation.
+    # The tiny term keeps the gradient finite at exactly zero translation.
     length = (translation.square().sum(1) + 1e-12).sqrt()
     error = torch.where(known, (length - distance_m.nan_to_num()).abs(), 0)
     return error.sum() / known.sum().clamp(min=1)

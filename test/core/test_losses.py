@@ -58,8 +58,11 @@ def seen(image: Tensor, valid: Tensor = EVERYWHERE) -> Warped:
 def test_photometric_matches_the_published_numbers() -> None:
     error = photometric(golden_image('a192'), golden_image('b192'))
     assert error.mean().item() == pytest.approx(GOLDEN['photometric_mean'], abs=1e-5)
-    # SSIM of these smooth images cancels to its fifth digit: one unit in the last place of a pixel moves it by 2e-5.
-    assert np.abs(error[0, 0, ::16, ::16].numpy() - GOLDEN['photometric_grid']).max() < 4e-5
+    difference = np.abs(error[0, 0, ::16, ::16].numpy() - GOLDEN['photometric_grid'])
+    assert np.median(difference) < 1e-5
+    # SSIM of these smooth images cancels to its fifth digit: one unit in the last place of a pixel, as interpolation
+    # with another number of threads makes, moves it by 2e-5.
+    assert difference.max() < 4e-5
 
 
 def test_ssim_term_matches_the_published_numbers() -> None:
