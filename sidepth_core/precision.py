@@ -22,7 +22,8 @@ def full_precision(function: Function) -> Function:
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - passes through whatever the function takes
         devices = {value.device.type for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor)}
-        with torch.autocast(devices.pop() if devices else 'cpu', enabled=False):
+        device = next(iter(devices - {'cpu'}), 'cpu')
+        with torch.autocast(device, enabled=False):
             return function(*map(_widen, args), **{name: _widen(value) for name, value in kwargs.items()})
 
     return cast('Function', wrapped)

@@ -21,7 +21,7 @@ from sidepth_core.inference import DepthEstimator
 from sidepth_core.models import PoseNet
 from sidepth_core.rectify import rectification_maps, rectified_camera, rectify_image
 
-POST_PROCESSING = ('none', 'flip', 'zoom')
+POST_PROCESSING = ('none', 'flip', 'zoom', 'flip+zoom')
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ def subject_of(
         checkpoint.info,
         device=device,
         engine=engine,
-        flip=post == 'flip',
-        zoom=post == 'zoom',
+        flip='flip' in post,
+        zoom='zoom' in post,
     )
     pose_net = checkpoint.pose_net
     return Subject(name, estimator, None if pose_net is None else pose_net.eval().to(estimator.device))
