@@ -78,9 +78,7 @@ class BagWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # A folder of the bag's own name inside: rosbag2 names the files after it.
         self._workshop = Path(tempfile.mkdtemp(prefix=f'.{self.path.name}.', dir=self.path.parent))
-        self._writer = Writer(
-            self._workshop / self.path.name, version=METADATA_VERSION, storage_plugin=self._plugin
-        )
+        self._writer = Writer(self._workshop / self.path.name, version=METADATA_VERSION, storage_plugin=self._plugin)
         try:
             self._writer.open()
         except BaseException:
@@ -264,8 +262,8 @@ class BagWriter:
         T_odom_base: Matrix,
         stamp_ns: int,
         *,
-        linear_mps: Sequence[float] = (0.0, 0.0, 0.0),
-        angular_radps: Sequence[float] = (0.0, 0.0, 0.0),
+        linear_mps: Sequence[float] | Matrix = (0.0, 0.0, 0.0),
+        angular_radps: Sequence[float] | Matrix = (0.0, 0.0, 0.0),
         frame_id: str = 'odom',
         child_frame_id: str = 'base_link',
     ) -> None:

@@ -1,4 +1,4 @@
-"""The end-to-end test of every geometric convention: neighbouring frames warp into each other by exact depth and pose."""
+"""The end-to-end test of every geometric convention: frames warp into their neighbours by exact depth and pose."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def view(drive: Drive, index: int, camera: Camera) -> View:
 
 
 def psnr_of_warp(target: View, source: View, *, K_source: Tensor | None = None) -> tuple[float, float]:
-    """Return the PSNR of source warped into target on what both see, and the share of the target, sky apart, that this is."""
+    """Return the PSNR of source warped into target on what both see, and what share of the target, sky apart, it is."""
     T_source_target = (torch.linalg.inv(source.T_world_camera) @ target.T_world_camera)[None].float()
     K = source.K if K_source is None else K_source
     joined = torch.cat([source.image, 1 / source.depth_m], dim=1)

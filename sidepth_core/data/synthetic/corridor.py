@@ -13,6 +13,7 @@ from sidepth_core.data.synthetic.light import indoors
 from sidepth_core.data.synthetic.palette import Palette
 from sidepth_core.data.synthetic.path import Path, Segment
 from sidepth_core.data.synthetic.shapes import Builder
+from sidepth_core.data.synthetic.world import Passer
 
 STRAIGHT = 1e-3
 """Segments that bend less than this are corridors, the others are their corners, 1/m."""
@@ -75,7 +76,12 @@ class Corridor:
             self._wall_with_openings(rng, build, start, inner if side == turn else outer, side, segment.length)
         self._end_wall(rng, build, outer, half)
         middle, length = (start + outer) / 2, outer - start
-        build.box((middle, 0, self._height + 0.05), (length, self._width + 2 * WALL_M, 0.1), self.palette.ceiling, shadow=False)
+        build.box(
+            (middle, 0, self._height + 0.05),
+            (length, self._width + 2 * WALL_M, 0.1),
+            self.palette.ceiling,
+            shadow=False,
+        )
         for x in np.arange(start + 1.0, outer - 0.5, self._lamp_step):
             build.box((x, 0, self._height), (*self._lamp, 0.06), self.palette.lamp, shadow=False)
 
@@ -85,7 +91,12 @@ class Corridor:
         build.box((x - 0.008, 0, 0.05), (0.016, 2 * half, 0.1), self.palette.trim, shadow=False)
         if rng.random() < 0.5:
             board = (rng.uniform(0.5, 1.3), rng.uniform(0.4, 0.9))
-            build.box((x - 0.01, rng.uniform(-0.2, 0.2), 1.5), (0.03, *board), int(rng.choice(self.palette.pictures)), shadow=False)
+            build.box(
+                (x - 0.01, rng.uniform(-0.2, 0.2), 1.5),
+                (0.03, *board),
+                int(rng.choice(self.palette.pictures)),
+                shadow=False,
+            )
 
     def _wall_with_openings(
         self, rng: np.random.Generator, build: Builder, first: float, last: float, side: float, walked: float
@@ -104,7 +115,15 @@ class Corridor:
             x += length
 
     def _panel(
-        self, rng: np.random.Generator, build: Builder, x: float, length: float, y: float, side: float, *, furnished: bool
+        self,
+        rng: np.random.Generator,
+        build: Builder,
+        x: float,
+        length: float,
+        y: float,
+        side: float,
+        *,
+        furnished: bool,
     ) -> None:
         p, height, middle = self.palette, self._height, x + length / 2
         build.box((middle, y + side * WALL_M / 2, height / 2), (length, WALL_M, height), self._wall, shadow=False)
@@ -149,7 +168,9 @@ class Corridor:
         p, height = self.palette, self._height
         depth, wide = float(rng.uniform(2.0, 4.5)), width + 1.0
         top = 2.15
-        build.box((x, y + side * WALL_M / 2, (height + top) / 2), (width, WALL_M, height - top), self._wall, shadow=False)
+        build.box(
+            (x, y + side * WALL_M / 2, (height + top) / 2), (width, WALL_M, height - top), self._wall, shadow=False
+        )
         far = y + side * (WALL_M + depth)
         middle = y + side * (WALL_M + depth / 2)
         build.box((x, far + side * 0.05, height / 2), (wide, 0.1, height), self._room_wall, shadow=False)
@@ -163,7 +184,8 @@ class Corridor:
         if rng.random() < 0.5:
             furniture.window(build, p, x, far, side, wide * 0.6)
 
-    def mover(self, rng: np.random.Generator, build: Builder) -> tuple[float, float, float, bool]:
+    def mover(self, rng: np.random.Generator, build: Builder) -> Passer:
         """Add a person who walks towards us."""
         props.pedestrian(build, self.palette, rng, 0, 0)
-        return float(rng.uniform(4, 30)), float(rng.choice([-1, 1])) * min(0.6, self._width / 2 - 0.4), 1.1, True
+        side = float(rng.choice([-1, 1]))
+        return Passer(float(rng.uniform(4, 30)), side * min(0.8, self._width / 2 - 0.35), 1.1, towards=True)

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from sidepth_core.camera import Camera
 from sidepth_core.data.synthetic.corridor import Corridor
 from sidepth_core.data.synthetic.highway import Highway
+from sidepth_core.data.synthetic.rays import camera_rays
 from sidepth_core.data.synthetic.render import Rendering, render
+from sidepth_core.data.synthetic.sensor import image_motion
 from sidepth_core.data.synthetic.street import Street
-from sidepth_core.data.synthetic.world import World
+from sidepth_core.data.synthetic.world import Scene, World
 from sidepth_core.errors import ConfigError
 
 Array = npt.NDArray[np.float64]
-SCENES = {'street': Street, 'highway': Highway, 'corridor': Corridor}
+SCENES: dict[str, Callable[[np.random.Generator], Scene]] = {'street': Street, 'highway': Highway, 'corridor': Corridor}
 HALF_STEP_S = 1e-3
 """Half the time over which speeds are measured on the exact path."""
 
@@ -79,20 +83,21 @@ class Drive:
         device: Where to render.
     """
 
-    def __init__(self, scene: str, seed: int, *, fps: float = 10.0, moving_objects: bool = False, device: str = 'cpu') -> None:
+    def __init__(
+        self, scene: str, seed: int, *, fps: float = 10.0, moving_objects: bool = False, device: str = 'cpu'
+    ) -> None:
         if scene not in SCENES:
             raise ConfigError(f'no scene {scene!r}: choose one of {", ".join(SCENES)}')
         self.fps = fps
         self.seed = seed
         self._device = torch.device(device)
-        kind = SCENES[scene]
         code = [seed, *scene.encode()]
-        self._scene = kind(np.random.default_rng([*code, 1]))
+        self._scene = SCENES[scene](np.random.default_rng([*code, 1]))
         self._world = World(self._scene, seed, self._device)
-        self._pace = Pace(np.random.default_rng([*code, 2]), *kind.speed_mps)
+        self._pace = Pace(np.random.default_rng([*code, 2]), *self._scene.speed_mps)
         rng = np.random.default_rng([*code, 4])
         self.mount = Mount(
-            float(rng.uniform(*kind.camera_height_m)),
+            float(rng.uniform(*self._scene.camera_height_m)),
             float(rng.normal(0.02, 0.04)),
             float(rng.normal(0, 0.015)),
             float(rng.normal(0, 0.02)),
@@ -123,7 +128,7 @@ class Drive:
         return float(np.linalg.norm(self.pose(late)[:3, 3] - self.pose(early)[:3, 3]) / (late - early))
 
     @property
-    def T_base_camera(self) -> Array:
+    def T_base_camera(self) -> Array:  # noqa: N802 - a transform is named by its frames
         """Where the camera is mounted: (4, 4), optical frame to the base on the ground below it (REP 103)."""
         T = np.eye(4)
         T[:3, :3] = _optical(self.mount.yaw, self.mount.pitch, self.mount.roll)
@@ -145,6 +150,11 @@ class Drive:
         time_s = index / self.fps
         moment = self._world.moment(self._pace(time_s), time_s)
         return render(moment, self.pose(time_s), camera, self._device, antialias=antialias)
+
+    def motion(self, index: int, camera: Camera, depth_m: Tensor, shutter: float) -> Tensor:
+        """Return the camera's motion in the image (2, H, W), pixels, during `shutter` frame intervals after a frame."""
+        now, later = self.pose(index / self.fps), self.pose((index + shutter) / self.fps)
+        return image_motion(depth_m, camera_rays(camera, self._device), np.linalg.inv(later) @ now)
 
 
 def _optical(yaw: float, pitch: float, roll: float) -> Array:

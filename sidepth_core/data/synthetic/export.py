@@ -15,6 +15,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from sidepth_core.camera import Camera
 from sidepth_core.data.bag_writer import BagWriter
@@ -125,7 +126,7 @@ def write_bag(
             yield frame
 
 
-def depth_png(depth_m: DepthMap) -> np.ndarray[tuple[int, ...], np.dtype[np.uint16]]:
+def depth_png(depth_m: DepthMap) -> npt.NDArray[np.uint16]:
     """Return depth as 16-bit values, DEPTH_SCALE a metre; 0 where it is unknown or does not fit."""
     values = np.nan_to_num(depth_m.astype(np.float64), nan=0.0, posinf=0.0) * DEPTH_SCALE
     return np.where(values <= np.iinfo(np.uint16).max, np.round(values), 0).astype(np.uint16)
@@ -149,7 +150,7 @@ def _camera_json(source: SyntheticSource, camera: Camera) -> str:
     return json.dumps({**camera.to_dict(), 'fps': source.fps, 'depth_scale': DEPTH_SCALE}, indent=2) + '\n'
 
 
-def _save(path: Path, pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8] | np.dtype[np.uint16]], options: list[int]) -> None:
+def _save(path: Path, pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], options: list[int]) -> None:
     if not cv2.imwrite(str(path), pixels, options):
         raise DatasetError(f'{str(path)!r} could not be written: is the disk full?')
 

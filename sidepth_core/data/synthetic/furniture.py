@@ -15,7 +15,9 @@ Random = np.random.Generator
 def door(build: Builder, palette: Palette, rng: Random, x: float, y: float, side: float) -> None:
     """Add a closed door with its frame on a wall at y; side is +1 for the left wall, -1 for the right."""
     width, height = rng.uniform(0.8, 1.1), rng.uniform(1.98, 2.1)
-    build.box((x, y - side * 0.015, (height + 0.07) / 2), (width + 0.16, 0.05, height + 0.07), palette.trim, shadow=False)
+    build.box(
+        (x, y - side * 0.015, (height + 0.07) / 2), (width + 0.16, 0.05, height + 0.07), palette.trim, shadow=False
+    )
     build.box((x, y - side * 0.03, height / 2), (width, 0.05, height), int(rng.choice(palette.doors)), shadow=False)
     build.box((x + 0.4 * width, y - side * 0.09, 1.02), (0.13, 0.06, 0.03), palette.metal, shadow=False)
 
@@ -34,7 +36,11 @@ def cabinet(build: Builder, palette: Palette, rng: Random, x: float, y: float, s
     build.box((x, y - side * depth / 2, height / 2), (width, depth, height), int(rng.choice(palette.cupboards)))
     if height < 1.3 and rng.random() < 0.6:
         size = rng.uniform(0.15, 0.4)
-        build.box((x + rng.uniform(-0.2, 0.2), y - side * depth / 2, height + size / 2), (size, size * 0.8, size), int(rng.choice(palette.paints)))
+        build.box(
+            (x + rng.uniform(-0.2, 0.2), y - side * depth / 2, height + size / 2),
+            (size, size * 0.8, size),
+            int(rng.choice(palette.paints)),
+        )
 
 
 def chair(build: Builder, palette: Palette, rng: Random, x: float, y: float, yaw: float) -> None:
@@ -79,7 +85,9 @@ def crate(build: Builder, palette: Palette, rng: Random, x: float, y: float) -> 
     yaw = rng.uniform(-0.5, 0.5)
     build.box((x, y, size * 0.4), (size, size * 0.8, size * 0.8), palette.carton, yaw=yaw)
     if rng.random() < 0.4:
-        build.box((x, y, size * 1.05), (size * 0.7, size * 0.6, size * 0.5), palette.carton, yaw=yaw + rng.uniform(-0.4, 0.4))
+        build.box(
+            (x, y, size * 1.05), (size * 0.7, size * 0.6, size * 0.5), palette.carton, yaw=yaw + rng.uniform(-0.4, 0.4)
+        )
 
 
 def extinguisher(build: Builder, palette: Palette, x: float, y: float, side: float) -> None:

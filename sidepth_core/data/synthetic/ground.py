@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sidepth_core.data.synthetic.arrays import pick, put, where_true
-from sidepth_core.data.synthetic.path import Path, Segment
+from sidepth_core.data.synthetic.path import Segment
 from sidepth_core.data.synthetic.rays import Rays
 from sidepth_core.data.synthetic.textures import MaterialTable, Surface, albedo, band, pulses
 from sidepth_core.data.synthetic.trace import Pairs, Solids, by_kind, inside, pairs_of
@@ -80,27 +81,30 @@ def ground_depth(rays_x: Tensor, rays_y: Tensor, T_world_camera: Array) -> Tenso
 def locate(
     segments: list[Segment] | None, x: Tensor, y: Tensor, depth_m: Tensor, T_world_camera: Array, rays: Rays
 ) -> Place:
-    """Return where the ground points at depth_m along rays (x, y, 1) lie along the line; None: along the world's x axis."""
+    """Return where the ground at depth_m along rays (x, y, 1) lies along the line, or, without segments, in the world."""
     forward, left, up = (T_world_camera[row, :3] for row in (0, 1, 2))
     rise = x * float(up[0]) + y * float(up[1]) + float(up[2])
     east, slide_east = _ground_axis(forward, up, x, y, rise, depth_m, rays)
     north, slide_north = _ground_axis(left, up, x, y, rise, depth_m, rays)
     if segments is None:
-        place = Place(
-            east + float(T_world_camera[0, 3]), north + float(T_world_camera[1, 3]), torch.hypot(*slide_east), torch.hypot(*slide_north)
+        s, d = east + float(T_world_camera[0, 3]), north + float(T_world_camera[1, 3])
+        return _place(s, d, torch.hypot(*slide_east), torch.hypot(*slide_north))
+    # Relative to the camera before float32: drives get kilometres long.
+    rows = [
+        (
+            seg.s,
+            seg.x - T_world_camera[0, 3],
+            seg.y - T_world_camera[1, 3],
+            math.cos(seg.heading),
+            math.sin(seg.heading),
+            seg.curvature,
         )
-        return place._replace(step_s=place.step_s.clamp_(1e-4, MAX_STEP_M), step_d=place.step_d.clamp_(1e-4, MAX_STEP_M))
-    table = torch.tensor(
-        [
-            (seg.s, seg.x - T_world_camera[0, 3], seg.y - T_world_camera[1, 3], np.cos(seg.heading), np.sin(seg.heading), seg.curvature)
-            for seg in segments
-        ],
-        dtype=torch.float64,
-    ).to(device=x.device, dtype=torch.float32)
+        for seg in segments
+    ]
     index = torch.zeros_like(x, dtype=torch.int64)
-    for _, x0, y0, cos, sin, _ in table[1:].tolist():
-        index += (east - x0) * cos + (north - y0) * sin > 0
-    s0, x0, y0, cos, sin, bend = pick(table.T.contiguous(), index).unbind()
+    for _, start_x, start_y, start_cos, start_sin, _ in rows[1:]:
+        index += (east - start_x) * start_cos + (north - start_y) * start_sin > 0
+    s0, x0, y0, cos, sin, bend = pick(torch.tensor(rows).T.float().contiguous().to(x.device), index)
     ahead = (east - x0) * cos + (north - y0) * sin
     beside = (north - y0) * cos - (east - x0) * sin
     inner = (1 - bend * beside).clamp_(1e-3)
@@ -109,9 +113,14 @@ def locate(
     d = (2 * beside - bend * (ahead.square() + beside.square())) / (1 + ratio)
     turn_cos, turn_sin = inner / ratio, bend * ahead / ratio
     along_cos, along_sin = cos * turn_cos - sin * turn_sin, sin * turn_cos + cos * turn_sin
-    step_s = torch.hypot(*(east * along_cos + north * along_sin for east, north in zip(slide_east, slide_north, strict=True)))
-    step_d = torch.hypot(*(north * along_cos - east * along_sin for east, north in zip(slide_east, slide_north, strict=True)))
-    return Place(s, d, step_s.clamp_(1e-4, MAX_STEP_M), step_d.clamp_(1e-4, MAX_STEP_M))
+    slides = tuple(zip(slide_east, slide_north, strict=True))
+    step_s = torch.hypot(*(to_east * along_cos + to_north * along_sin for to_east, to_north in slides))
+    step_d = torch.hypot(*(to_north * along_cos - to_east * along_sin for to_east, to_north in slides))
+    return _place(s, d, step_s, step_d)
+
+
+def _place(s: Tensor, d: Tensor, step_s: Tensor, step_d: Tensor) -> Place:
+    return Place(s, d, step_s.clamp(1e-4, MAX_STEP_M), step_d.clamp(1e-4, MAX_STEP_M))
 
 
 def _ground_axis(
@@ -120,9 +129,7 @@ def _ground_axis(
     """Return one world coordinate of the points (camera at 0) and its change to the next column and the next row."""
     along = x * float(axis[0]) + y * float(axis[1]) + float(axis[2])
     tilt = along / rise
-    slides = tuple(
-        (float(axis[index]) - tilt * float(up[index])) * depth_m * rays.step[index] for index in (0, 1)
-    )
+    slides = tuple((float(axis[index]) - tilt * float(up[index])) * depth_m * rays.step[index] for index in (0, 1))
     return along * depth_m, (slides[0], slides[1])
 
 

@@ -11,8 +11,10 @@ from sidepth_core.data.synthetic.palette import Palette
 from sidepth_core.data.synthetic.path import Path
 from sidepth_core.data.synthetic.shapes import Builder
 from sidepth_core.data.synthetic.street import winding
+from sidepth_core.data.synthetic.world import Passer
 
 LANE_M = 3.6
+TRAFFIC_MPS = 27.0
 
 
 class Highway:
@@ -56,9 +58,7 @@ class Highway:
         for side in (-1, 1):
             lines.append(Line(side * self._inner, 0.16, colour=yellow))
             lines.append(Line(side * self._outer, 0.16))
-            lines += [
-                Line(side * (self._inner + lane * LANE_M), 0.13, dash, spacing) for lane in range(1, self._lanes)
-            ]
+            lines += [Line(side * (self._inner + lane * LANE_M), 0.13, dash, spacing) for lane in range(1, self._lanes)]
         return Ground(edges, materials, tuple(lines), wear=float(rng.uniform(0.05, 0.45)))
 
     def build(self, rng: np.random.Generator, first_s: float, build: Builder) -> list[Patch]:
@@ -115,7 +115,9 @@ class Highway:
         for lane in range(self._lanes):
             if rng.random() < 0.7:
                 d = -(self._inner + (lane + 0.5) * LANE_M)
-                build.box((-0.4, d, 6.5), (0.12, rng.uniform(2.2, 3.4), rng.uniform(1.6, 2.8)), int(rng.choice(p.signs)))
+                build.box(
+                    (-0.4, d, 6.5), (0.12, rng.uniform(2.2, 3.4), rng.uniform(1.6, 2.8)), int(rng.choice(p.signs))
+                )
 
     def _bridge(self, rng: np.random.Generator, build: Builder, s: float, verge: float) -> None:
         p = self.palette
@@ -155,10 +157,9 @@ class Highway:
             patches.append(Patch(s, s + float(rng.uniform(4, 30)), d + 0.1, d + LANE_M - 0.1, (shade, shade, shade)))
         return patches
 
-    def mover(self, rng: np.random.Generator, build: Builder) -> tuple[float, float, float, bool]:
+    def mover(self, rng: np.random.Generator, build: Builder) -> Passer:
         """Add a vehicle in one of the lanes, with us or on the other side."""
         props.car(build, self.palette, rng, 0, 0)
-        towards = rng.random() < 0.5
+        towards = bool(rng.random() < 0.5)
         d = self._inner + (int(rng.integers(0, self._lanes)) + 0.5) * LANE_M
-        ahead = float(rng.uniform(14, 160))
-        return ahead, d if towards else -d, float(rng.uniform(20, 32)), towards
+        return Passer(float(rng.uniform(14, 140)), d if towards else -d, TRAFFIC_MPS, towards)

@@ -17,11 +17,19 @@ class Palette:
     def __init__(self, rng: np.random.Generator) -> None:
         self.materials: list[Material] = []
         self._rng = rng
-        self.asphalt = self.add(Material(self.grey(0.24, 0.46, 0.03), grain=self.near(0.1), streak=self.near(0.09), stain=0.08))
+        self.asphalt = self.add(
+            Material(self.grey(0.24, 0.46, 0.03), grain=self.near(0.1), streak=self.near(0.09), stain=0.08)
+        )
         self.concrete = self.add(Material(self.grey(0.5, 0.72, 0.06), grain=0.06, streak=0.06, stain=0.1))
-        self.paving = self.add(_rows(self.grey(0.45, 0.68, 0.05), 0.82, (self.near(0.5), self.near(0.4)), 0.06, self._rng.choice([0, 0.5])))
-        self.grass = self.add(Material(self.hsv((0.17, 0.29), (0.22, 0.5), (0.3, 0.52)), grain=0.22, streak=0.05, stain=0.16))
-        self.dirt = self.add(Material(self.hsv((0.06, 0.11), (0.2, 0.45), (0.35, 0.55)), grain=0.16, streak=0.1, stain=0.18))
+        self.paving = self.add(
+            _rows(self.grey(0.45, 0.68, 0.05), 0.82, (self.near(0.5), self.near(0.4)), 0.06, self._rng.choice([0, 0.5]))
+        )
+        self.grass = self.add(
+            Material(self.hsv((0.17, 0.29), (0.22, 0.5), (0.3, 0.52)), grain=0.22, streak=0.05, stain=0.16)
+        )
+        self.dirt = self.add(
+            Material(self.hsv((0.06, 0.11), (0.2, 0.45), (0.35, 0.55)), grain=0.16, streak=0.1, stain=0.18)
+        )
         self.kerb = self.add(_rows(self.grey(0.55, 0.75, 0.04), 0.8, (1.0, 5.0), 0.02, 0.0))
         self.metal = self.add(Material(self.grey(0.5, 0.7, 0.04), grain=0.04, streak=0.1, stain=0.05))
         self.dark = self.add(Material((0.12, 0.12, 0.13), grain=0.05, streak=0.03, stain=0.03))
@@ -29,23 +37,32 @@ class Palette:
         self.car_glass = self.add(Material((0.1, 0.12, 0.14), grain=0.02, streak=0.12, stain=0.1))
         self.tyre = self.add(Material((0.1, 0.1, 0.1), grain=0.03))
         self.hub = self.add(Material(self.grey(0.45, 0.7, 0.02), grain=0.05))
-        self.head = self.add(_lights(self.paint(), (0.92, 0.93, 0.95)))
-        self.tail = self.add(_lights(self.paint(), (0.7, 0.08, 0.06)))
         self.skin = self.add(Material(self.hsv((0.03, 0.08), (0.25, 0.6), (0.35, 0.85)), grain=0.03))
         self.lamp = self.add(Material((1.0, 0.98, 0.9), grain=0.0, streak=0.0, stain=0.0, glow=1.6))
         self.rail = self.add(_rows(self.grey(0.6, 0.8, 0.02), 0.55, (5.0, 0.1), 0.05, 0.0))
-        self.noise_wall = self.add(_rows(self.hsv((0.08, 0.4), (0.05, 0.3), (0.4, 0.7)), 0.7, (self.near(2.5), self.near(0.5)), 0.08, 0.0))
+        self.noise_wall = self.add(
+            _rows(self.hsv((0.08, 0.4), (0.05, 0.3), (0.4, 0.7)), 0.7, (self.near(2.5), self.near(0.5)), 0.08, 0.0)
+        )
         self.bark = self.add(Material(self.hsv((0.04, 0.1), (0.15, 0.4), (0.25, 0.42)), grain=0.2, streak=0.1))
         self.wood = self.add(_rows(self.hsv((0.05, 0.1), (0.2, 0.5), (0.4, 0.65)), 0.7, (0.14, 6.0), 0.12, 0.0))
         self.foliage = tuple(
-            self.add(Material(self.hsv((0.18, 0.32), (0.22, 0.55), (0.22, 0.44)), grain=0.3, streak=0.0, stain=0.25, finest=0.04))
+            self.add(
+                Material(
+                    self.hsv((0.18, 0.32), (0.22, 0.55), (0.22, 0.44)), grain=0.3, streak=0.0, stain=0.25, finest=0.04
+                )
+            )
             for _ in range(4)
         )
         self.paints = tuple(self.add(Material(self.paint(), grain=0.015, streak=0.03, stain=0.06)) for _ in range(8))
+        # The ends of the cars, in the order of their paints.
+        colours = [self.materials[row].colour for row in self.paints]
+        self.heads = tuple(self.add(_lights(colour, (0.92, 0.93, 0.95))) for colour in colours)
+        self.tails = tuple(self.add(_lights(colour, (0.7, 0.08, 0.06))) for colour in colours)
         self.facades = tuple(self.add(self.facade()) for _ in range(10))
         self.walls = tuple(self.add(self.wall()) for _ in range(5))
         self.roofs = tuple(
-            self.add(_rows(self.hsv((0.0, 0.08), (0.1, 0.6), (0.3, 0.55)), 0.75, (0.35, 0.35), 0.1, 0.5)) for _ in range(3)
+            self.add(_rows(self.hsv((0.0, 0.08), (0.1, 0.6), (0.3, 0.55)), 0.75, (0.35, 0.35), 0.1, 0.5))
+            for _ in range(3)
         )
         self.doors = tuple(self.add(self.door()) for _ in range(4))
         self.signs = tuple(self.add(self.sign()) for _ in range(6))
@@ -55,15 +72,34 @@ class Palette:
     def _add_interior(self) -> None:
         self.trim = self.add(Material(self.grey(0.3, 0.9, 0.05), grain=0.03, streak=0.04, stain=0.04))
         self.red = self.add(Material((0.75, 0.1, 0.08), grain=0.03, stain=0.05))
-        self.carton = self.add(Material(self.hsv((0.07, 0.1), (0.3, 0.5), (0.5, 0.75)), grain=0.05, streak=0.05, stain=0.08))
+        self.carton = self.add(
+            Material(self.hsv((0.07, 0.1), (0.3, 0.5), (0.5, 0.75)), grain=0.05, streak=0.05, stain=0.08)
+        )
         self.plasters = tuple(self.add(self.plaster()) for _ in range(3))
-        self.ceiling = self.add(_rows(self.grey(0.75, 0.95, 0.03), 0.85, (0.6, 0.6), 0.03, 0.0)._replace(grain=0.04, streak=0.02, glow=0.35))
-        self.panelling = self.add(_rows(self.hsv((0.05, 0.6), (0.05, 0.3), (0.35, 0.75)), 0.75, (self.near(0.4), 1.0), 0.05, 0.0))
+        self.ceiling = self.add(
+            _rows(self.grey(0.75, 0.95, 0.03), 0.85, (0.6, 0.6), 0.03, 0.0)._replace(grain=0.04, streak=0.02, glow=0.35)
+        )
+        self.panelling = self.add(
+            _rows(self.hsv((0.05, 0.6), (0.05, 0.3), (0.35, 0.75)), 0.75, (self.near(0.4), 1.0), 0.05, 0.0)
+        )
         self.floor_tiles = self.add(_rows(self.grey(0.35, 0.8, 0.08), 0.75, (self.near(0.45),) * 2, 0.07, 0.0))
-        self.carpet = self.add(Material(self.hsv((0, 1), (0.05, 0.4), (0.25, 0.55)), grain=0.12, streak=0.0, stain=0.08))
-        self.planks = self.add(_rows(self.hsv((0.05, 0.1), (0.25, 0.55), (0.4, 0.7)), 0.7, (self.near(1.2), self.near(0.14)), 0.12, 0.5))
+        self.carpet = self.add(
+            Material(self.hsv((0, 1), (0.05, 0.4), (0.25, 0.55)), grain=0.12, streak=0.0, stain=0.08)
+        )
+        self.planks = self.add(
+            _rows(self.hsv((0.05, 0.1), (0.25, 0.55), (0.4, 0.7)), 0.7, (self.near(1.2), self.near(0.14)), 0.12, 0.5)
+        )
         self.daylight = self.add(
-            Material((0.7, 0.7, 0.7), accent=(0.95, 0.97, 1.0), frame=(0.7, 0.7, 0.7), period=(0.9, 1.4), fill=(0.92, 0.92), grain=0.02, stain=0.2, glow=1.3)
+            Material(
+                (0.7, 0.7, 0.7),
+                accent=(0.95, 0.97, 1.0),
+                frame=(0.7, 0.7, 0.7),
+                period=(0.9, 1.4),
+                fill=(0.92, 0.92),
+                grain=0.02,
+                stain=0.2,
+                glow=1.3,
+            )
         )
         self.pictures = tuple(self.add(self.picture()) for _ in range(6))
         self.cupboards = tuple(self.add(self.cupboard()) for _ in range(4))
@@ -90,11 +126,13 @@ class Palette:
         """Return a car colour: mostly white, grey and black, as on real streets."""
         if self._rng.random() < 0.65:
             return self.grey(*((0.8, 0.95), (0.4, 0.65), (0.1, 0.25))[self._rng.integers(3)], 0.02)
-        return self.hsv((0, 1), (0.4, 0.9), (0.25, 0.75))
+        return self.hsv(((0.0, 0.08), (0.55, 0.68), (0.25, 0.45))[self._rng.integers(3)], (0.3, 0.85), (0.2, 0.65))
 
     def facade(self) -> Material:
         """Return a wall with rows of framed windows."""
-        wall = self.hsv((0.0, 0.15), (0.03, 0.4), (0.4, 0.88)) if self._rng.random() < 0.75 else self.grey(0.35, 0.8, 0.05)
+        wall = (
+            self.hsv((0.0, 0.15), (0.03, 0.4), (0.4, 0.88)) if self._rng.random() < 0.75 else self.grey(0.35, 0.8, 0.05)
+        )
         border = float(self._rng.uniform(0.015, 0.06))
         light_frame = self._rng.random() < 0.6
         return Material(
@@ -113,7 +151,10 @@ class Palette:
     def shop(self) -> Material:
         """Return a shop window: large panes between narrow posts."""
         return self.facade()._replace(
-            period=(self.near(2.2), 2.9), fill=(0.86, 0.8), border=(0.02, 0.03), accent=self.hsv((0, 1), (0.1, 0.5), (0.15, 0.5))
+            period=(self.near(2.2), 2.9),
+            fill=(0.86, 0.8),
+            border=(0.02, 0.03),
+            accent=self.hsv((0, 1), (0.05, 0.3), (0.12, 0.5)),
         )
 
     def wall(self) -> Material:
@@ -134,29 +175,66 @@ class Palette:
         colour = self.hsv((0.05, 0.11), (0.2, 0.6), (0.3, 0.7)) if wooden else self.hsv((0, 1), (0.02, 0.4), (0.2, 0.9))
         darker: Colour = (colour[0] * 0.8, colour[1] * 0.8, colour[2] * 0.8)
         count = float(self._rng.choice([0.45, 0.7, 1.1]))
-        return Material(colour, accent=darker, frame=(0.2, 0.2, 0.2), period=(0.5, count), fill=(0.75, 0.78), border=(0.03, 0.02), grain=0.04)
+        return Material(
+            colour,
+            accent=darker,
+            frame=(0.2, 0.2, 0.2),
+            period=(0.5, count),
+            fill=(0.75, 0.78),
+            border=(0.03, 0.02),
+            grain=0.04,
+        )
 
     def picture(self) -> Material:
         """Return a printed sheet: coloured fields, rows of text or a blotchy photograph."""
         ground, field = self.hsv((0, 1), (0.0, 0.3), (0.5, 0.95)), self.hsv((0, 1), (0.1, 0.7), (0.15, 0.8))
         size = self.near(0.25, 0.7)
         return Material(
-            ground, accent=field, frame=field, period=(size, size * self.near(0.6, 0.6)), fill=(0.8, 0.6), jitter=0.6, grain=0.1, stain=0.3
+            ground,
+            accent=field,
+            frame=field,
+            period=(size, size * self.near(0.6, 0.6)),
+            fill=(0.8, 0.6),
+            jitter=0.6,
+            grain=0.1,
+            stain=0.3,
         )
 
     def cupboard(self) -> Material:
         """Return the fronts of cupboards, drawers or lockers."""
-        front = self.grey(0.35, 0.85, 0.05) if self._rng.random() < 0.5 else self.hsv((0.04, 0.12), (0.2, 0.6), (0.3, 0.7))
+        front = (
+            self.grey(0.35, 0.85, 0.05) if self._rng.random() < 0.5 else self.hsv((0.04, 0.12), (0.2, 0.6), (0.3, 0.7))
+        )
         gap: Colour = (front[0] * 0.5, front[1] * 0.5, front[2] * 0.5)
         period = (self.near(0.45), float(self._rng.choice([0.25, 0.6, 1.9])))
-        return Material(gap, accent=front, frame=front, period=period, fill=(0.95, 0.95), jitter=0.05, grain=0.04, streak=0.06, stain=0.05)
+        return Material(
+            gap,
+            accent=front,
+            frame=front,
+            period=period,
+            fill=(0.95, 0.95),
+            jitter=0.05,
+            grain=0.04,
+            streak=0.06,
+            stain=0.05,
+        )
 
     def sign(self) -> Material:
         """Return a board with a bright field and rows of letters, seen as short bars."""
         ground = self.hsv((0, 1), (0.5, 0.95), (0.3, 0.85)) if self._rng.random() < 0.7 else self.grey(0.85, 0.98, 0.02)
         ink = (0.95, 0.95, 0.93) if sum(ground) < 1.6 else (0.1, 0.1, 0.15)
         size = self.near(0.22)
-        return Material(ground, accent=ink, frame=ink, period=(size * 0.8, size * 1.7), fill=(0.6, 0.5), jitter=0.25, grain=0.02, streak=0.02, stain=0.03)
+        return Material(
+            ground,
+            accent=ink,
+            frame=ink,
+            period=(size * 0.8, size * 1.7),
+            fill=(0.6, 0.5),
+            jitter=0.25,
+            grain=0.02,
+            streak=0.02,
+            stain=0.03,
+        )
 
 
 def _rows(colour: Colour, joint: float, period: tuple[float, float], jitter: float, bond: float) -> Material:
@@ -164,9 +242,21 @@ def _rows(colour: Colour, joint: float, period: tuple[float, float], jitter: flo
     seam: Colour = (colour[0] * joint, colour[1] * joint, colour[2] * joint)
     thin = 0.012
     fill = (1 - thin / period[0], 1 - thin / period[1])
-    return Material(seam, accent=colour, frame=colour, period=period, fill=fill, jitter=jitter, bond=float(bond), grain=0.07, streak=0.04)
+    return Material(
+        seam,
+        accent=colour,
+        frame=colour,
+        period=period,
+        fill=fill,
+        jitter=jitter,
+        bond=float(bond),
+        grain=0.07,
+        streak=0.04,
+    )
 
 
 def _lights(paint: Colour, light: Colour) -> Material:
     """Return the end of a car: a lamp on either side of the plate."""
-    return Material(paint, accent=light, frame=light, period=(0.9, 9.0), fill=(0.32, 0.3), grain=0.02, streak=0.02, stain=0.03)
+    return Material(
+        paint, accent=light, frame=light, period=(0.9, 9.0), fill=(0.32, 0.3), grain=0.02, streak=0.02, stain=0.03
+    )

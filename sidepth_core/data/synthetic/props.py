@@ -1,4 +1,4 @@
-"""Things that stand along a drive, each built of a few solids in the builder's frame (x along the line, y left, z up)."""
+"""Things that stand along a drive, each of a few solids in the builder's frame (x along the line, y left, z up)."""
 
 from __future__ import annotations
 
@@ -15,34 +15,84 @@ Random = np.random.Generator
 def car(build: Builder, palette: Palette, rng: Random, x: float, y: float, yaw: float = 0.0) -> None:
     """Add a car, a van or a small lorry that points along yaw."""
     style = rng.choice(['car', 'car', 'car', 'van', 'lorry'])
-    paint = int(rng.choice(palette.paints))
+    choice = int(rng.integers(len(palette.paints)))
+    paint = palette.paints[choice]
     length, width, height = {'car': (4.3, 1.78, 1.48), 'van': (4.9, 1.9, 1.95), 'lorry': (7.5, 2.4, 3.1)}[str(style)]
     length, height = length * rng.uniform(0.9, 1.1), height * rng.uniform(0.94, 1.06)
     radius = 0.32 if style != 'lorry' else 0.45
     belt = {'car': 0.6, 'van': 0.52, 'lorry': 0.4}[str(style)] * height
     cos, sin = math.cos(yaw), math.sin(yaw)
 
-    def put(kind: Kind, along: float, aside: float, z: float, size: tuple[float, float, float], rows: int | tuple[int, ...], **more: object) -> None:
+    def put(
+        kind: Kind,
+        along: float,
+        aside: float,
+        z: float,
+        size: tuple[float, float, float],
+        rows: int | tuple[int, ...],
+        **more: object,
+    ) -> None:
         centre = (x + cos * along - sin * aside, y + sin * along + cos * aside, z)
         build.add(kind, centre, size, rows, yaw=yaw, **more)  # type: ignore[arg-type]
 
-    ends = (palette.tail, palette.head)
+    ends = (palette.tails[choice], palette.heads[choice])
     put(Kind.BOX, 0, 0, (belt + 0.22) / 2, (length, width, belt - 0.22), (*ends, *(paint,) * 6))
     put(Kind.BOX, 0, 0, 0.27, (length * 0.96, width * 0.94, 0.2), palette.dark)
     for along in (-0.31, 0.31):
-        put(Kind.CYLINDER, along * length, 0, radius, (2 * radius, 2 * radius, width * 1.02), palette.tyre, lie=True, shadow=False)
-        put(Kind.CYLINDER, along * length, 0, radius, (1.2 * radius, 1.2 * radius, width * 1.04), palette.hub, lie=True, shadow=False)
+        put(
+            Kind.CYLINDER,
+            along * length,
+            0,
+            radius,
+            (2 * radius, 2 * radius, width * 1.02),
+            palette.tyre,
+            lie=True,
+            shadow=False,
+        )
+        put(
+            Kind.CYLINDER,
+            along * length,
+            0,
+            radius,
+            (1.2 * radius, 1.2 * radius, width * 1.04),
+            palette.hub,
+            lie=True,
+            shadow=False,
+        )
     glass, top = palette.car_glass, paint
     if style == 'lorry':
-        put(Kind.BOX, -0.12 * length, 0, (belt + height) / 2 + 0.1, (length * 0.74, width * 1.03, height - belt), int(rng.choice(palette.walls)))
-        put(Kind.CUT_BOX, 0.38 * length, 0, belt + 0.5, (length * 0.22, width * 0.96, 1.0), (paint, glass, paint, paint, paint, paint, glass, glass), cuts=((1.0, 0.0, 0.35, 1.05),))
+        put(
+            Kind.BOX,
+            -0.12 * length,
+            0,
+            (belt + height) / 2,
+            (length * 0.74, width * 1.03, height - belt),
+            int(rng.choice(palette.walls)),
+        )
+        put(
+            Kind.CUT_BOX,
+            0.38 * length,
+            0,
+            belt + 0.49,
+            (length * 0.22, width * 0.96, 1.0),
+            (paint, glass, paint, paint, paint, paint, glass, glass),
+            cuts=((1.0, 0.0, 0.35, 1.05),),
+        )
         return
     front = 0.62 if style == 'car' else 0.3
     rear = rng.uniform(0.2, 0.6) if style == 'car' else 0.08
     share = 0.62 if style == 'car' else 0.8
     cabin = height - belt
     planes = ((1.0, 0.0, front / 2, 1 - front / 2), (-1.0, 0.0, rear / 2, 1 - rear / 2))
-    put(Kind.CUT_BOX, -0.07 * length if style == 'car' else -0.08 * length, 0, belt + cabin / 2 - 0.01, (length * share, width * 0.88, cabin), (glass, glass, glass, glass, top, top, glass, glass), cuts=planes)
+    put(
+        Kind.CUT_BOX,
+        -0.07 * length if style == 'car' else -0.08 * length,
+        0,
+        belt + cabin / 2 - 0.01,
+        (length * share, width * 0.88, cabin),
+        (glass, glass, glass, glass, top, top, glass, glass),
+        cuts=planes,
+    )
 
 
 def tree(build: Builder, palette: Palette, rng: Random, x: float, y: float, scale: float = 1.0) -> None:
@@ -61,7 +111,11 @@ def tree(build: Builder, palette: Palette, rng: Random, x: float, y: float, scal
         reach = 0.0 if part == 0 else crown * rng.uniform(0.22, 0.42)
         around, climb = rng.uniform(0, 2 * math.pi), rng.uniform(-0.5, 0.9)
         size = crown * (0.75 if part == 0 else rng.uniform(0.28, 0.52))
-        centre = (x + reach * math.cos(around), y + reach * math.sin(around), height * 0.7 + climb * 0.45 * crown * (part > 0))
+        centre = (
+            x + reach * math.cos(around),
+            y + reach * math.sin(around),
+            height * 0.7 + climb * 0.45 * crown * (part > 0),
+        )
         build.add(Kind.ELLIPSOID, centre, (size, size * rng.uniform(0.8, 1.2), size * rng.uniform(0.65, 1.0)), leaves)
 
 
@@ -70,7 +124,9 @@ def bush(build: Builder, palette: Palette, rng: Random, x: float, y: float) -> N
     size = rng.uniform(0.6, 1.8)
     leaves = int(rng.choice(palette.foliage))
     build.add(Kind.ELLIPSOID, (x, y, size * 0.3), (size, size, size), leaves)
-    build.add(Kind.ELLIPSOID, (x + size * 0.4, y + size * 0.15, size * 0.25), (size * 0.8, size * 0.7, size * 0.7), leaves)
+    build.add(
+        Kind.ELLIPSOID, (x + size * 0.4, y + size * 0.15, size * 0.25), (size * 0.8, size * 0.7, size * 0.7), leaves
+    )
 
 
 def pole(build: Builder, palette: Palette, x: float, y: float, height: float, width: float = 0.12) -> None:
@@ -97,7 +153,9 @@ def traffic_sign(build: Builder, palette: Palette, rng: Random, x: float, y: flo
         build.add(Kind.BOX, (x - 0.06, y, height), (0.03, 0.65, 0.65), face)
 
 
-def building(build: Builder, palette: Palette, rng: Random, x: float, y: float, width: float, depth: float, side: float) -> None:
+def building(
+    build: Builder, palette: Palette, rng: Random, x: float, y: float, width: float, depth: float, side: float
+) -> None:
     """Add a house of the given width along the line whose front stands at y; side is +1 left of the road, -1 right."""
     wall = int(rng.choice(palette.facades))
     floors = int(rng.integers(1, 7))
@@ -110,7 +168,13 @@ def building(build: Builder, palette: Palette, rng: Random, x: float, y: float, 
         rise = depth * rng.uniform(0.25, 0.5)
         slope = ((0.0, 0.5, 0.5, 0.5), (0.0, -0.5, 0.5, 0.5))
         gable = palette.walls[0]
-        build.add(Kind.CUT_BOX, (x, middle, height), (width * 1.02, depth * 1.06, 2 * rise), (gable, gable, roof, roof, roof, roof, roof, roof), cuts=slope)
+        build.add(
+            Kind.CUT_BOX,
+            (x, middle, height),
+            (width * 1.02, depth * 1.06, 2 * rise),
+            (gable, gable, roof, roof, roof, roof, roof, roof),
+            cuts=slope,
+        )
     else:
         build.box((x, middle, height), (width + 0.3, depth + 0.3, 0.35), palette.concrete)
     front = y - side * 0.04
@@ -118,15 +182,24 @@ def building(build: Builder, palette: Palette, rng: Random, x: float, y: float, 
         shop = int(rng.choice(palette.shops))
         build.box((x, front, 1.45), (width * 0.92, 0.12, 2.9), shop, shadow=False)
         if rng.random() < 0.6:
-            build.box((x, front - side * 0.1, 3.1), (width * 0.8, 0.25, 0.55), int(rng.choice(palette.signs)), shadow=False)
+            build.box(
+                (x, front - side * 0.1, 3.1), (width * 0.8, 0.25, 0.55), int(rng.choice(palette.signs)), shadow=False
+            )
         if rng.random() < 0.3:
             build.box((x, front - side * 0.6, 2.75), (width * 0.7, 1.2, 0.1), int(rng.choice(palette.paints)))
     else:
-        build.box((x + rng.uniform(-0.3, 0.3) * width, front, 1.1), (1.1, 0.12, 2.2), int(rng.choice(palette.doors)), shadow=False)
+        build.box(
+            (x + rng.uniform(-0.3, 0.3) * width, front, 1.1),
+            (1.1, 0.12, 2.2),
+            int(rng.choice(palette.doors)),
+            shadow=False,
+        )
     if floors >= 2 and rng.random() < 0.4:
         for floor in range(1, floors):
             build.box((x + width * 0.2, y - side * 0.5, floor * storey + 0.1), (2.4, 1.0, 0.15), palette.concrete)
-            build.box((x + width * 0.2, y - side * 0.98, floor * storey + 0.6), (2.4, 0.05, 0.9), palette.metal, shadow=False)
+            build.box(
+                (x + width * 0.2, y - side * 0.98, floor * storey + 0.6), (2.4, 0.05, 0.9), palette.metal, shadow=False
+            )
 
 
 def fence(build: Builder, palette: Palette, rng: Random, x: float, y: float, length: float) -> None:
@@ -170,5 +243,11 @@ def wood(build: Builder, palette: Palette, rng: Random, y: float, length: float)
     while x < length / 2:
         width, height = rng.uniform(6, 13), rng.uniform(7, 15)
         leaves = int(rng.choice(palette.foliage))
-        build.add(Kind.ELLIPSOID, (x + width / 2, y + rng.normal(0, 3), height * 0.42), (width * 1.3, width, height * 1.15), leaves, shadow=False)
+        build.add(
+            Kind.ELLIPSOID,
+            (x + width / 2, y + rng.normal(0, 3), height * 0.42),
+            (width * 1.3, width, height * 1.15),
+            leaves,
+            shadow=False,
+        )
         x += width * 0.8

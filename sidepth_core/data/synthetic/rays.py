@@ -5,16 +5,18 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from sidepth_core.camera import Camera
+from sidepth_core.rectify import distort, fold_radius
 
-MAX_TANGENT = 12.0
-"""Rays flatter than this against the image plane (85 degrees off axis) are not traced: depth along Z loses its meaning."""
+Array = npt.NDArray[np.float64]
+NEWTON_STEPS = 12
+WIDEST_GUESS = 1.3
+"""Angle off the axis, radians, from which the search for a fisheye's ray starts at the widest."""
 
 
 class Rays(NamedTuple):
@@ -35,8 +37,8 @@ class Rays(NamedTuple):
     y: Tensor
     valid: Tensor
     step: tuple[float, float]
-    columns: npt.NDArray[np.float64]
-    rows: npt.NDArray[np.float64]
+    columns: Array
+    rows: Array
     width: int
     height: int
 
@@ -61,27 +63,43 @@ def camera_rays(camera: Camera, device: torch.device) -> Rays:
     )
 
 
-def undistort(
-    camera: Camera, u: npt.NDArray[np.float64], v: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def undistort(camera: Camera, u: Array, v: Array) -> tuple[Array, Array]:
     """Return the normalised image coordinates (x, y) that the lens maps to pixels (u, v); NaN where there are none."""
+    x, y = (u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy
     if camera.is_rectified:
-        return (u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy
-    points = np.stack([u.ravel(), v.ravel()], axis=-1).reshape(-1, 1, 2)
-    lens = np.asarray(camera.distortion, dtype=np.float64)
-    criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-12)
+        return x, y
+    pixels = np.stack([u.ravel(), v.ravel()], axis=-1)
+    flat = np.stack([x.ravel(), y.ravel()], axis=-1)
+    radius = np.linalg.norm(flat, axis=1, keepdims=True)
     if camera.distortion_model == 'equidistant':
-        flat = cv2.fisheye.undistortPoints(points, camera.matrix, lens, criteria=criteria).reshape(-1, 2)
-        back = cv2.fisheye.distortPoints(flat.reshape(-1, 1, 2), camera.matrix, lens).reshape(-1, 2)
-    else:
-        flat = cv2.undistortPointsIter(points, camera.matrix, lens, np.eye(3), np.eye(3), criteria).reshape(-1, 2)
-        solid = np.concatenate([flat, np.ones((len(flat), 1))], axis=1)
-        back = cv2.projectPoints(solid, np.zeros(3), np.zeros(3), camera.matrix, lens)[0].reshape(-1, 2)
-    # Beyond the range where the lens model can be inverted the iteration lands elsewhere: such pixels see nothing.
-    seen = (np.abs(back - points.reshape(-1, 2)).max(axis=1) < 0.01) & (np.abs(flat).max(axis=1) < MAX_TANGENT)
+        flat *= np.tan(np.minimum(radius, WIDEST_GUESS)) / np.maximum(radius, 1e-12)
+    for _ in range(NEWTON_STEPS):
+        flat -= _newton_step(camera, flat, pixels)
+    miss = np.abs(_through_lens(camera, flat) - pixels).max(axis=1)
+    # Beyond the range where the lens model can be inverted the search ends elsewhere: such pixels see nothing.
+    seen = (miss < 1e-3) & (np.linalg.norm(flat, axis=1) < fold_radius(camera))
     flat = np.where(seen[:, None], flat, np.nan).reshape(*u.shape, 2)
     return flat[..., 0], flat[..., 1]
 
 
-def _monotone(low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _newton_step(camera: Camera, flat: Array, pixels: Array) -> Array:
+    here, small = _through_lens(camera, flat), 1e-6
+    across = (_through_lens(camera, flat + np.array([small, 0])) - here) / small
+    down = (_through_lens(camera, flat + np.array([0, small])) - here) / small
+    miss = here - pixels
+    determinant = across[:, 0] * down[:, 1] - across[:, 1] * down[:, 0]
+    determinant = np.where(np.abs(determinant) < 1e-9, 1e-9, determinant)
+    step = np.stack(
+        [miss[:, 0] * down[:, 1] - miss[:, 1] * down[:, 0], miss[:, 1] * across[:, 0] - miss[:, 0] * across[:, 1]],
+        axis=-1,
+    )
+    limited: Array = np.clip(step / determinant[:, None], -0.5, 0.5)
+    return limited
+
+
+def _through_lens(camera: Camera, flat: Array) -> Array:
+    return distort(np.column_stack([flat, np.ones(len(flat))]), camera)
+
+
+def _monotone(low: Array, high: Array) -> Array:
     return np.stack([np.minimum.accumulate(low[::-1])[::-1], np.maximum.accumulate(high)])

@@ -23,7 +23,7 @@ from sidepth_core.data.synthetic.trace import Pairs, Solids, cast, shadow_view, 
 Array = npt.NDArray[np.float64]
 SUB_PIXELS = ((-0.375, -0.125), (0.125, -0.375), (0.375, 0.125), (-0.125, 0.375))
 """Where a pixel on an edge is sampled besides its centre (a rotated square), in pixels."""
-EDGE_CONTRAST = 0.04
+EDGE_CONTRAST = 0.05
 """Pixels whose neighbour shows another surface, this much brighter or darker (0..1), are sampled again."""
 
 
@@ -86,7 +86,9 @@ class _Samples(NamedTuple):
     shade: Tensor
 
 
-def render(moment: Moment, T_world_camera: Array, camera: Camera, device: torch.device, *, antialias: bool = True) -> Rendering:
+def render(
+    moment: Moment, T_world_camera: Array, camera: Camera, device: torch.device, *, antialias: bool = True
+) -> Rendering:
     """Render a moment through a camera.
 
     Args:
@@ -128,7 +130,11 @@ def _shade(
     )
     on_sky = torch.isinf(samples.depth_m)
     sky = where_true(on_sky)
-    put(colour, sky, sky_colour(moment.sky, light.sun, pick(samples.x, sky), pick(samples.y, sky), T_world_camera, max(rays.step)))
+    put(
+        colour,
+        sky,
+        sky_colour(moment.sky, light.sun, pick(samples.x, sky), pick(samples.y, sky), T_world_camera, max(rays.step)),
+    )
     ground = where_true((samples.solid < 0) & ~on_sky)
     on_ground = _Samples(*(pick(values, ground) for values in samples))
     segments = None if moment.ground.aligned else moment.segments
@@ -171,8 +177,14 @@ def _edges(surface: Tensor, image: Tensor, rays: Rays) -> Tensor:
 
 
 def _supersample(
-    moment: Moment, solids: Solids, samples: _Samples, pairs: list[Pairs], image: Tensor, edges: Tensor,
-    T_world_camera: Array, rays: Rays,
+    moment: Moment,
+    solids: Solids,
+    samples: _Samples,
+    pairs: list[Pairs],
+    image: Tensor,
+    edges: Tensor,
+    T_world_camera: Array,
+    rays: Rays,
 ) -> Tensor:
     """Return the mean colour (3, E) of the edge pixels over their centre and SUB_PIXELS."""
     count, parts = len(edges), len(SUB_PIXELS)

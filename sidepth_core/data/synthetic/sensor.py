@@ -9,7 +9,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from sidepth_core.data.synthetic.rays import Rays
 from sidepth_core.errors import ConfigError
+
+SMEAR = (-0.375, -0.125, 0.125, 0.375)
+"""Where along a pixel's way the picture is sampled; the ends are half of the way apart from the stamp."""
+MAX_SMEAR_PX = 40.0
+FARTHEST_M = 1e4
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,7 @@ class Sensor:
         colour_cast: Spread of the red and blue gains.
         vignette: Share of the light that is lost in the corners.
         blur_px: Standard deviation of the defocus, pixels.
-        shutter: Share of the time between frames that the shutter is open: motion blur.
+        shutter: Share of the time between frames that the shutter is open: the blur of the camera's own motion.
         noise: Standard deviation of the noise at mid-grey, 0..1.
     """
 
@@ -34,7 +40,11 @@ class Sensor:
 
     def __post_init__(self) -> None:
         """Refuse negative effects."""
-        bad = [f'{field.name}={getattr(self, field.name)!r}' for field in fields(self) if not getattr(self, field.name) >= 0]
+        bad = [
+            f'{field.name}={getattr(self, field.name)!r}'
+            for field in fields(self)
+            if not getattr(self, field.name) >= 0
+        ]
         if bad:
             raise ConfigError(f'sensor effects must be 0 (none) or more: {", ".join(bad)}')
 
@@ -43,11 +53,38 @@ CAMERA = Sensor(exposure=0.35, colour_cast=0.06, vignette=0.15, blur_px=0.35, sh
 """A small camera of the kind that robots and cars carry."""
 
 
-def expose(image: Tensor, sensor: Sensor, seed: int, index: int, time_s: float) -> npt.NDArray[np.uint8]:
-    """Return the picture (3, H, W) in 0..1 as the sensor's RGB bytes (H, W, 3).
+def image_motion(depth_m: Tensor, rays: Rays, T_later_now: npt.NDArray[np.float64]) -> Tensor:
+    """Return how far (2, H, W), in pixels along columns and rows, each point moves in the image of a moving camera.
 
-    Drive-wide effects follow from seed alone, the exposure wanders with time_s, noise follows from seed and index.
+    Args:
+        depth_m: (H, W), inf in the sky.
+        rays: The camera's.
+        T_later_now: (4, 4), maps points of the optical frame now into that of a little later.
     """
+    depth = depth_m.reshape(-1).nan_to_num(nan=1.0, posinf=FARTHEST_M).clamp(max=FARTHEST_M)
+    points = torch.stack([rays.x * depth, rays.y * depth, depth])
+    moved = torch.tensor(T_later_now[:3, :3], dtype=depth.dtype, device=depth.device) @ points
+    moved += torch.tensor(T_later_now[:3, 3:], dtype=depth.dtype, device=depth.device)
+    z = moved[2].clamp(min=0.1)
+    shift = torch.stack([(moved[0] / z - rays.x) / rays.step[0], (moved[1] / z - rays.y) / rays.step[1]])
+    return shift.reshape(2, rays.height, rays.width)
+
+
+def expose(
+    image: Tensor, sensor: Sensor, seed: int, index: int, time_s: float, motion_px: Tensor | None = None
+) -> npt.NDArray[np.uint8]:
+    """Return a picture as a sensor's bytes, (H, W, 3) uint8 RGB.
+
+    Args:
+        image: (3, H, W) in 0..1.
+        sensor: Its effects.
+        seed: Of the drive: effects that last follow from it alone.
+        index: Of the frame: noise follows from it and the seed.
+        time_s: Time into the drive, along which the exposure wanders.
+        motion_px: (2, H, W), motion of each pixel while the shutter is open; None blurs nothing.
+    """
+    if motion_px is not None:
+        image = _smeared(image, motion_px)
     rng = np.random.default_rng([seed, 11])
     steady, wander, red, blue = rng.normal(size=4)
     gain = 2 ** (sensor.exposure * (steady + 0.5 * np.sin(0.7 * time_s + 6 * wander)) / 2.2)
@@ -63,6 +100,22 @@ def expose(image: Tensor, sensor: Sensor, seed: int, index: int, time_s: float) 
         image = image + torch.from_numpy(noise).to(image.device) * (sensor.noise * (image + 0.1).clamp(0).sqrt() * 1.3)
     picture = (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous()
     return picture.cpu().numpy()
+
+
+def _smeared(image: Tensor, motion_px: Tensor) -> Tensor:
+    """Average the image along each pixel's way through it."""
+    height, width = image.shape[-2:]
+    y, x = torch.meshgrid(
+        torch.arange(height, device=image.device), torch.arange(width, device=image.device), indexing='ij'
+    )
+    size = torch.tensor([width, height], device=image.device)
+    place = torch.stack([x, y], dim=-1)
+    way = motion_px.permute(1, 2, 0).clamp(-MAX_SMEAR_PX, MAX_SMEAR_PX)
+    total = torch.zeros_like(image)
+    for share in SMEAR:
+        grid = (2 * (place + share * way) + 1) / size - 1
+        total += torch.nn.functional.grid_sample(image[None], grid[None], padding_mode='border', align_corners=False)[0]
+    return total / len(SMEAR)
 
 
 def _vignette(image: Tensor, strength: float) -> Tensor:

@@ -16,7 +16,7 @@ Array = npt.NDArray[np.float64]
 
 
 class Kind(IntEnum):
-    """What a solid is inside its half sizes: the unit cube, cylinder along z, or ball, scaled; or a cube with two cuts."""
+    """What a solid is inside its half sizes: a unit cube, one with two cuts, a cylinder along z, or a ball."""
 
     BOX = 0
     CUT_BOX = 1
@@ -52,6 +52,14 @@ class Shapes(NamedTuple):
         """Return all solids of all parts."""
         return cls(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
+    def rows(self, chosen: npt.NDArray[np.bool_]) -> Shapes:
+        """Return the chosen solids."""
+        kind, centre, axes, half, cuts, material, casts_shadow, seed = self
+        return Shapes(
+            kind[chosen], centre[chosen], axes[chosen], half[chosen],
+            cuts[chosen], material[chosen], casts_shadow[chosen], seed[chosen],
+        )  # fmt: skip
+
     def moved(self, x: float, y: float, yaw: float) -> Shapes:
         """Return the solids turned by yaw about the world's z axis, then moved by (x, y)."""
         turn = np.array([[math.cos(yaw), -math.sin(yaw), 0], [math.sin(yaw), math.cos(yaw), 0], [0, 0, 1]])
@@ -62,7 +70,9 @@ class Builder:
     """Collects solids placed in a local frame (x forward, y left, z up) that stands somewhere in the world."""
 
     def __init__(self) -> None:
-        self._rows: list[tuple[int, tuple[float, ...], float, int, tuple[float, ...], object, tuple[int, ...], bool]] = []
+        self._rows: list[
+            tuple[int, tuple[float, ...], float, int, tuple[float, ...], object, tuple[int, ...], bool]
+        ] = []
         self.origin = (0.0, 0.0, 0.0)
 
     def stand(self, x: float, y: float, heading: float) -> Builder:

@@ -1,4 +1,4 @@
-"""What lies beyond the world: a sky that brightens to the horizon, clouds, the sun's halo and hills, all infinitely far."""
+"""What lies beyond the world: sky, clouds, the sun's halo and hills, all of them infinitely far."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ def sky_colour(
     colour = colour + sky.halo * near_sun
     azimuth = torch.atan2(north, east)
     ridge = sky.hill_height * (
-        1 + 0.5 * noise(azimuth * 1.1, torch.full_like(azimuth, 3.1)) + 0.12 * noise(azimuth * 8, torch.full_like(azimuth, 7.7))
+        1
+        + 0.5 * noise(azimuth * 1.1, torch.full_like(azimuth, 3.1))
+        + 0.12 * noise(azimuth * 8, torch.full_like(azimuth, 7.7))
     )
     hill = ((ridge - up / level) / (1.5 * step) + 0.5).clamp_(0, 1)
     shade = 1 + 0.12 * noise(azimuth * 20, up * 40)

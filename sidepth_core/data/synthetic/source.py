@@ -119,9 +119,10 @@ class SyntheticSource:
         camera = self.camera_or_default
         time_s = part / self.fps
         rendering = drive.render(part, camera)
+        motion = drive.motion(part, camera, rendering.depth_m, self.sensor.shutter) if self.sensor.shutter else None
         return Frame(
             round((take * (self._take / self.fps + TAKE_GAP_S) + time_s) * 1e9),
-            expose(rendering.image, self.sensor, drive.seed, part, time_s),
+            expose(rendering.image, self.sensor, drive.seed, part, time_s, motion),
             camera,
             drive.speed_mps(time_s),
             drive.pose(time_s),

@@ -13,9 +13,12 @@ from sidepth_core.data.synthetic.light import outdoors
 from sidepth_core.data.synthetic.palette import Palette
 from sidepth_core.data.synthetic.path import Path
 from sidepth_core.data.synthetic.shapes import Builder
+from sidepth_core.data.synthetic.world import Passer
 
 
-def winding(rng: np.random.Generator, straight: tuple[float, float], radius: tuple[float, float], turn: float) -> Iterator[tuple[float, float]]:
+def winding(
+    rng: np.random.Generator, straight: tuple[float, float], radius: tuple[float, float], turn: float
+) -> Iterator[tuple[float, float]]:
     """Yield (length, curvature) of straights and bends whose heading stays within +-turn, so that they never meet."""
     heading = 0.0
     while True:
@@ -24,6 +27,9 @@ def winding(rng: np.random.Generator, straight: tuple[float, float], radius: tup
         bend = math.copysign(1 / float(np.exp(rng.uniform(*np.log(radius)))), target - heading)
         yield max(abs(target - heading) / abs(bend), 1.0), bend
         heading += max(abs(target - heading), abs(bend)) * math.copysign(1, bend)
+
+
+TRAFFIC_MPS = 9.0
 
 
 class Street:
@@ -71,8 +77,7 @@ class Street:
         crossing = rng.random() < 0.12
         if crossing:
             patches.append(Patch(first_s + 3, first_s + 6.5, -self._lane, self._lane, (0.9, 0.9, 0.88), stripe=1.0))
-        for _ in range(int(rng.integers(0, 3))):
-            patches.append(self._repair(rng, first_s))
+        patches += [self._repair(rng, first_s) for _ in range(int(rng.integers(0, 3)))]
         side_street = rng.random() < 0.15
         for side in (-1.0, 1.0):
             opening = side_street and rng.random() < 0.7
@@ -121,7 +126,9 @@ class Street:
             self._at(build, first_s + s)
             if self._parking and not clear and rng.random() < self._car_chance:
                 turned = 0.0 if side < 0 else math.pi
-                props.car(build, p, rng, rng.uniform(-0.4, 0.4), side * (self._road - 1.05), turned + rng.normal(0, 0.02))
+                props.car(
+                    build, p, rng, rng.uniform(-0.4, 0.4), side * (self._road - 1.05), turned + rng.normal(0, 0.02)
+                )
             self._at(build, first_s + s + 3)
             if rng.random() < self._tree_chance:
                 props.tree(build, p, rng, 0, kerb + side * 0.4, 0.75)
@@ -135,12 +142,12 @@ class Street:
         if rng.random() < 0.35:
             props.traffic_sign(build, p, rng, 5, kerb)
 
-    def mover(self, rng: np.random.Generator, build: Builder) -> tuple[float, float, float, bool]:
+    def mover(self, rng: np.random.Generator, build: Builder) -> Passer:
         """Add a car that drives, or a person who walks, with us or towards us."""
         if rng.random() < 0.3:
             props.pedestrian(build, self.palette, rng, 0, 0)
             side = float(rng.choice([-1, 1]))
-            return float(rng.uniform(8, 60)), side * (self._road + 0.8), 1.3, True
+            return Passer(float(rng.uniform(8, 60)), side * (self._road + 0.8), 1.3, towards=True)
         props.car(build, self.palette, rng, 0, 0)
-        towards = rng.random() < 0.6
-        return float(rng.uniform(10, 120)), (1 if towards else -1) * self._lane / 2, float(rng.uniform(6, 13)), towards
+        towards = bool(rng.random() < 0.6)
+        return Passer(float(rng.uniform(10, 120)), (1 if towards else -1) * self._lane / 2, TRAFFIC_MPS, towards)

@@ -105,7 +105,7 @@ class Surface(NamedTuple):
 
 @lru_cache(maxsize=4)
 def noise_table(device: torch.device) -> Tensor:
-    """Return (4, NOISE_SIZE ** 2) smooth periodic noise of unit variance: each texel with its right, lower, diagonal."""
+    """Return (4, NOISE_SIZE ** 2) smooth periodic noise of unit variance: texels, right, lower, diagonal ones."""
     generator = np.random.default_rng(20221)
     spectrum = np.fft.fft2(generator.standard_normal((NOISE_SIZE, NOISE_SIZE)))
     frequency = np.fft.fftfreq(NOISE_SIZE)

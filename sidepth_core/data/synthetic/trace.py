@@ -99,7 +99,7 @@ def view(shapes: Shapes, T_world_camera: Array, sun: Array, rays: Rays) -> Solid
 
 def shadow_view(shapes: Shapes, T_world_camera: Array, sun: Array, rays: Rays) -> Solids:
     """Return those solids whose shadow on the ground z = 0 can be seen, with the boxes of their shadows."""
-    shapes = Shapes(*(column[shapes.casts_shadow] for column in shapes))
+    shapes = shapes.rows(shapes.casts_shadow)
     corners = shapes.centre[:, None] + _corners(shapes)
     height = np.maximum(corners[:, :, 2:], 0)
     return _select(shapes, corners - height * (sun / sun[2]), T_world_camera, sun, rays)
@@ -121,7 +121,9 @@ def _select(shapes: Shapes, corners: Array, T_world_camera: Array, sun: Array, r
     area = (box[order, 1] - box[order, 0] + 1) * (box[order, 3] - box[order, 2] + 1)
     near = int(np.searchsorted(np.cumsum(area), FIRST_PASS * rays.width * rays.height))
     passes = tuple(rows for rows in (range(near), range(near, len(order))) if len(rows))
-    order = np.concatenate([part[np.argsort(shapes.kind[part], kind='stable')] for part in (order[:near], order[near:])])
+    order = np.concatenate(
+        [part[np.argsort(shapes.kind[part], kind='stable')] for part in (order[:near], order[near:])]
+    )
     half = shapes.half[order]
     to_unit = axes[order] / half[:, :, None]
     origin = -np.einsum('nij,nj->ni', to_unit, centre[order])
@@ -148,9 +150,9 @@ def _select(shapes: Shapes, corners: Array, T_world_camera: Array, sun: Array, r
 
 
 def _runs(kind: npt.NDArray[np.int64], near: int) -> tuple[Run, ...]:
-    changes = np.flatnonzero((np.diff(kind) != 0) | (np.arange(1, len(kind)) == near)) + 1 if len(kind) else []
+    changes = np.flatnonzero((np.diff(kind) != 0) | (np.arange(1, len(kind)) == near)) + 1
     bounds = [0, *(int(change) for change in changes), len(kind)]
-    rows = (range(first, last) for first, last in zip(bounds[:-1], bounds[1:], strict=True) if last > first)
+    rows = (range(first, last) for first, last in itertools.pairwise(bounds) if last > first)
     return tuple(Run(Kind(int(kind[part.start])), part) for part in rows)
 
 
@@ -158,7 +160,9 @@ def _screen_boxes(corners: Array, rays: Rays) -> tuple[npt.NDArray[np.int64], Ar
     depth = corners[:, :, 2]
     first, last = EDGES.T
     # Where an edge passes the near plane, the crossing bounds what is seen of it.
-    share = (NEAR_M - depth[:, first]) / np.where(depth[:, last] == depth[:, first], 1.0, depth[:, last] - depth[:, first])
+    share = (NEAR_M - depth[:, first]) / np.where(
+        depth[:, last] == depth[:, first], 1.0, depth[:, last] - depth[:, first]
+    )
     crossing = corners[:, first] + share[:, :, None] * (corners[:, last] - corners[:, first])
     points = np.concatenate([corners, crossing], axis=1)
     seen = np.concatenate([depth > NEAR_M, (share > 0) & (share < 1)], axis=1)
@@ -216,7 +220,7 @@ def by_kind(solids: Solids, pairs: Pairs) -> Iterator[tuple[Kind, Tensor, Tensor
     """Yield the pairs, ordered by solid, in stretches of solids of one kind."""
     starts = torch.tensor([run.rows.start for run in solids.runs], device=pairs.solid.device)
     bounds = [*torch.searchsorted(pairs.solid, starts).tolist(), len(pairs.solid)]
-    for run, first, last in zip(solids.runs, bounds[:-1], bounds[1:], strict=True):
+    for run, (first, last) in zip(solids.runs, itertools.pairwise(bounds), strict=True):
         if last > first:
             yield run.kind, pairs.solid[first:last], pairs.pixel[first:last]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
@@ -18,6 +19,12 @@ from sidepth_core.data.synthetic.sky import Sky
 from sidepth_core.data.synthetic.textures import MaterialTable
 
 KEPT_PIECES = 64
+MIN_GAP_M = 10.0
+"""Two moving things on one lane are at least this far apart."""
+ROUND_M = 160.0
+"""Oncoming things start again this far ahead when they have passed."""
+PASSED_M = 15.0
+"""How far behind the camera they are then."""
 PATCH_SIGHT_M = 90.0
 """Patches of the ground farther ahead are too flat to the eye to be drawn."""
 
@@ -38,8 +45,31 @@ class Mover(NamedTuple):
     backwards: bool
 
 
+class Passer(NamedTuple):
+    """How a moving thing travels: metres ahead at the start, d, metres a second, towards us or with us."""
+
+    ahead: float
+    d: float
+    speed_mps: float
+    towards: bool
+
+
 class Scene(Protocol):
-    """A kind of world: the materials, the line, the light and a rule that fills each stretch of the line."""
+    """A kind of world: the materials, the line, the light and a rule that fills each stretch of the line.
+
+    Attributes:
+        palette: Its materials.
+        path: The line.
+        ground: The look of the ground.
+        light: The light.
+        sky: What lies beyond.
+        piece_length: Length of a stretch, metres.
+        sight: How far behind and ahead of the camera the world is built, metres.
+        speed_mps: Least and greatest cruising speed, metres a second; a least of 0 makes the drive stop at times.
+        camera_height_m: Least and greatest height of the camera, metres.
+        ego_d: Where the drive keeps, metres left of the line.
+        mover_count: How many things move, where that is asked for.
+    """
 
     palette: Palette
     path: Path
@@ -48,14 +78,17 @@ class Scene(Protocol):
     sky: Sky
     piece_length: float
     sight: tuple[float, float]
+    speed_mps: tuple[float, float]
+    camera_height_m: tuple[float, float]
+    ego_d: float
     mover_count: int
 
     def build(self, rng: np.random.Generator, first_s: float, build: Builder) -> list[Patch]:
         """Add what stands between first_s and first_s + piece_length, and return what covers its ground."""
         ...
 
-    def mover(self, rng: np.random.Generator, build: Builder) -> tuple[float, float, float, bool]:
-        """Add a moving thing at the origin; return its distance ahead at the start, d, speed, and if it comes towards us."""
+    def mover(self, rng: np.random.Generator, build: Builder) -> Passer:
+        """Add a moving thing at the origin, and return how it travels."""
         ...
 
 
@@ -79,7 +112,12 @@ class World:
             Shapes.joined([piece.shapes for piece in pieces] + moving),
             self.scene.path.between(s - behind, s + ahead + 200),
             self.scene.ground,
-            [patch for piece in pieces for patch in piece.patches if s - 10 < patch.last_s and patch.first_s < s + PATCH_SIGHT_M],
+            [
+                patch
+                for piece in pieces
+                for patch in piece.patches
+                if s - 10 < patch.last_s and patch.first_s < s + PATCH_SIGHT_M
+            ],
             self._table,
             self.scene.light,
             self.scene.sky,
@@ -88,10 +126,13 @@ class World:
     def add_movers(self, pace: Callable[[float], float]) -> None:
         """Let things move from now on; pace(time_s) is the drive's own s, so that traffic keeps with it."""
         rng = np.random.default_rng([self._seed, 7])
+        passers: list[Passer] = []
         for _ in range(self.scene.mover_count):
             build = Builder()
-            ahead, d, speed, towards = self.scene.mover(rng, build)
-            self._movers.append(Mover(build.build(), _motion(pace, ahead, speed, towards=towards), d, towards))
+            passer = self.scene.mover(rng, build)
+            if all(abs(passer.ahead - other.ahead) > MIN_GAP_M or passer.d != other.d for other in passers):
+                passers.append(passer)
+                self._movers.append(Mover(build.build(), _motion(pace, passer), passer.d, passer.towards))
 
     def _piece(self, index: int) -> Piece:
         if index not in self._pieces:
@@ -105,13 +146,17 @@ class World:
         return self._pieces[index]
 
     def _moved(self, mover: Mover, time_s: float) -> Shapes:
-        place = self.scene.path.at(max(mover.s_at(time_s), 0.0), mover.d)
+        place = self.scene.path.at(mover.s_at(time_s), mover.d)
         return mover.shapes.moved(place.x, place.y, place.heading + (np.pi if mover.backwards else 0.0))
 
 
-def _motion(pace: Callable[[float], float], ahead: float, speed: float, *, towards: bool) -> Callable[[float], float]:
-    """Return where a thing is at a time: traffic ahead drifts against our own pace, oncoming traffic passes again and again."""
-    if not towards:
-        return lambda time_s: pace(time_s) + ahead + 6 * np.sin(time_s * speed / 40)
-    spacing = 160.0
-    return lambda time_s: pace(time_s) + (ahead - (pace(time_s) + speed * time_s)) % spacing - 15
+def _motion(pace: Callable[[float], float], passer: Passer) -> Callable[[float], float]:
+    """Return where a thing is at a time: with us it keeps near, towards us it comes again and again."""
+    if not passer.towards:
+        return lambda time_s: pace(time_s) + passer.ahead + 6 * math.sin(pace(time_s) / 40)
+
+    def oncoming(time_s: float) -> float:
+        ours = pace(time_s)
+        return ours + (passer.ahead - ours - passer.speed_mps * time_s) % ROUND_M - PASSED_M
+
+    return oncoming
