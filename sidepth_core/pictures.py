@@ -96,9 +96,10 @@ def with_colour_bar(picture: Picture, span: tuple[float, float], colours: str = 
 
 
 def _round_depths(near: float, far: float) -> list[float]:
-    """Return the 1-1.5-2-3-5-7 depths inside a span, far first."""
+    """Return the 1-1.5-2-3-5-7 depths inside a span, far first; in a narrow one its ends and middle."""
     series = (factor * 10.0**power for power in range(-3, 5) for factor in (1, 1.5, 2, 3, 5, 7))
-    return sorted((depth for depth in series if near <= depth <= far), reverse=True)
+    inside = sorted((depth for depth in series if near <= depth <= far), reverse=True)
+    return inside if len(inside) > 1 else [float(f'{depth:.3g}') for depth in (far, (near + far) / 2, near)]
 
 
 def bird_view(
@@ -108,6 +109,7 @@ def bird_view(
     size: int = 400,
     reach_m: float | None = None,
     ceiling_m: float = 2.5,
+    unit: str = 'm',
 ) -> Picture:
     """Return the scene from above: the camera at the bottom looks up the picture, lines of equal distance every step.
 
@@ -118,6 +120,7 @@ def bird_view(
         size: Height and width of the picture, pixels.
         reach_m: Distance at the top edge, metres; None takes the 95th percentile of depth, rounded up.
         ceiling_m: Points higher than this above the camera are left out, so that trees do not hide the road.
+        unit: What distances are written in; '' where depth is only right up to an unknown factor.
 
     Raises:
         ConfigError: If the sizes of depth, camera and image differ.
@@ -137,7 +140,7 @@ def bird_view(
     picture = _distance_lines(size, reach)
     for dr, dc in ((0, 0), (0, 1), (1, 0), (1, 1)):
         picture[rows + dr, columns + dc] = colours
-    _label_distances(picture, reach)
+    _label_distances(picture, reach, unit)
     return picture
 
 
@@ -180,13 +183,13 @@ def _distance_lines(size: int, reach: float) -> Picture:
     return picture
 
 
-def _label_distances(picture: Picture, reach: float) -> None:
+def _label_distances(picture: Picture, reach: float, unit: str) -> None:
     size = len(picture)
     text = float(np.clip(size / 500, 0.45, 1.2))
     for distance in np.arange(_step(reach), reach, _step(reach)):
         row = size - 1 - round(distance / reach * size)
         if row > 24 * text:
-            _write(picture, f'{distance:g} m', (6, row + round(20 * text)), text)
+            _write(picture, f'{distance:g} {unit}', (6, row + round(20 * text)), text)
     tip = np.array([[size // 2, size - round(18 * text)], [size // 2 - 6, size - 1], [size // 2 + 6, size - 1]])
     cv2.fillPoly(picture, [tip.astype(np.int32)], (255, 90, 60), cv2.LINE_AA)
 

@@ -182,7 +182,7 @@ def _comparison_row(before: Sample, after: Sample) -> list[Panel]:
         panels.append(Panel(depth_picture(after.depth_m, span), 'after'))
         panels.append(Panel(with_colour_bar(sparse_depth_picture(truth, before.image, span), span), 'true depth'))
     else:
-        panels.append(Panel(with_colour_bar(depth_picture(after.depth_m, span), span), 'after'))
+        panels.append(Panel(with_colour_bar(depth_picture(after.depth_m, span), span, unit=after.unit), 'after'))
     return panels
 
 

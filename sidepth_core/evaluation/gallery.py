@@ -38,6 +38,7 @@ class Sample(NamedTuple):
         depth_m: Predicted depth, (H, W) float32, scaled by the median ratio where the truth is known.
         truth_m: True depth; None where not known.
         caption: What was measured on it.
+        unit: 'm' where depth is in metres, '' where it is only right up to an unknown factor.
         is_worst: Whether it is the drive's worst frame.
     """
 
@@ -47,14 +48,16 @@ class Sample(NamedTuple):
     depth_m: DepthMap
     truth_m: DepthMap | None
     caption: str
+    unit: str = 'm'
     is_worst: bool = False
 
 
 class Gallery:
     """Keeps about `count` frames, evenly spread over a drive of unknown length, and the worst one."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, metric: bool) -> None:
         self._count = count
+        self._unit = 'm' if metric else ''
         self._stride = 1
         self._seen = 0
         self._kept: list[tuple[int, Sample]] = []
@@ -64,7 +67,7 @@ class Gallery:
         """Offer one frame."""
         if self._count == 0:
             return
-        sample = _sample(sight, row)
+        sample = _sample(sight, row, self._unit)
         if self._seen % self._stride == 0:
             self._kept.append((self._seen, sample))
         self._seen += 1
@@ -81,30 +84,32 @@ class Gallery:
         return chosen + ([self._worst[1]] if self._worst is not None else [])
 
 
-def _sample(sight: Sight, row: DepthRow | None) -> Sample:
+def _sample(sight: Sight, row: DepthRow | None, unit: str) -> Sample:
     frame, depth, caption = sight.frame, sight.depth_m, ''
     if row is not None:
-        depth = depth * np.float32(row.score.ratio)
+        depth, unit = depth * np.float32(row.score.ratio), 'm'
         scores = row.score.scaled
         caption = f'AbsRel {scores.abs_rel:.3f}  d1 {scores.d1:.3f}  scale x{row.score.ratio:.2f}'
-    return Sample(sight.place, frame.image, frame.camera, depth, frame.depth_m, caption)
+    return Sample(sight.place, frame.image, frame.camera, depth, frame.depth_m, caption, unit)
 
 
 def sample_picture(sample: Sample) -> Picture:
     """Return the picture of a sample: image and depth, and the truth with the error where it is known."""
     truth = sample.truth_m
     span = depth_span(sample.depth_m) if truth is None or not np.isfinite(truth).any() else depth_span(truth)
-    predicted = Panel(with_colour_bar(depth_picture(sample.depth_m, span), span), f'depth  {sample.caption}')
-    top = [Panel(sample.image, f'frame {sample.place}'), predicted]
-    below = []
-    if truth is not None:
-        below = [
-            Panel(sparse_depth_picture(truth, sample.image, span), 'true depth'),
-            Panel(error_picture(sample.depth_m, truth), f'relative error, yellow is {LARGEST_ERROR:.0%}'),
-        ]
+    depth = with_colour_bar(depth_picture(sample.depth_m, span), span, unit=sample.unit)
+    predicted = Panel(depth, f'depth  {sample.caption}')
+    views = [Panel(sample.image, f'frame {sample.place}'), predicted]
+    above = []
     if sample.camera is not None:
-        below.append(Panel(bird_view(sample.depth_m, sample.camera, sample.image), 'from above'))
-    return side_by_side([top, below] if below else [top])
+        above = [Panel(bird_view(sample.depth_m, sample.camera, sample.image, unit=sample.unit), 'from above')]
+    if truth is None:
+        return side_by_side([[*views, *above]])
+    compared = [
+        Panel(sparse_depth_picture(truth, sample.image, span), 'true depth'),
+        Panel(error_picture(sample.depth_m, truth), f'relative error, yellow is {LARGEST_ERROR:.0%}'),
+    ]
+    return side_by_side([views, [*compared, *above]])
 
 
 def error_picture(depth_m: DepthMap, truth_m: DepthMap) -> Picture:

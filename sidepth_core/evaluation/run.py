@@ -165,7 +165,7 @@ class _Run:
         self._flicker = FlickerMeasure(metric=subject.is_metric)
         self._synthesis = SynthesisMeasure()
         self._zooms: list[ZoomScore] = []
-        self._gallery = Gallery(settings.pictures)
+        self._gallery = Gallery(settings.pictures, metric=subject.is_metric)
         self.frames = 0
 
     def add(self, sight: Sight, *, follows: bool) -> None:
