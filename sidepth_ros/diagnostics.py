@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -16,6 +17,18 @@ from sidepth_ros.camera_input import CameraInput
 from sidepth_ros.parameters import Settings
 from sidepth_ros.statistics import Percentiles, Report
 from sidepth_ros.watchdog import Finding, InputFacts, Level, TopicFacts
+
+
+class Swap(NamedTuple):
+    """How the change to another model goes.
+
+    Attributes:
+        is_loading: Whether one is being loaded.
+        failure: Why the last one that was asked for does not run; empty when it does.
+    """
+
+    is_loading: bool = False
+    failure: str = ''
 
 
 def topic_facts(node: Node, name: str, kind: type, incompatible: str) -> TopicFacts:
@@ -68,7 +81,7 @@ def camera_status(name: str, report: Report, found: Sequence[Finding], *, idle: 
 
 
 def model_status(
-    name: str, estimator: DepthEstimator, loaded: Settings, settings: Settings, durations: Percentiles, loading: str
+    name: str, estimator: DepthEstimator, loaded: Settings, settings: Settings, durations: Percentiles, swap: Swap
 ) -> DiagnosticStatus:
     """Return the status of the running model.
 
@@ -78,7 +91,7 @@ def model_status(
         loaded: The settings that it was loaded with.
         settings: Those of now.
         durations: How long the device works on a batch.
-        loading: What is being loaded beside it, or why that failed; empty when nothing.
+        swap: What is being loaded beside it, and why that failed the last time.
     """
     info = estimator.info
     height, width = estimator.size
@@ -95,9 +108,13 @@ def model_status(
         **_percentiles('time per batch', durations),
         **memory(estimator.device),
     }
+    trouble = [swap.failure, estimator.engine_note]
     if settings.scale_source == 'relative':
-        return status(name, Level.WARN, 'depth has no unit: scale_source is relative', values)
-    return status(name, Level.OK, loading or 'running', values)
+        trouble.append('depth has no unit: scale_source is relative')
+    message = '; '.join(filter(None, trouble))
+    if message:
+        return status(name, Level.WARN, message, values)
+    return status(name, Level.OK, 'loading another model beside this one' if swap.is_loading else 'running', values)
 
 
 def memory(device: torch.device) -> dict[str, float]:

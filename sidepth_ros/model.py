@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -160,6 +161,13 @@ class Loader:
 def describe(error: Exception) -> str:
     """Return an error as a log line shows it: ours speak for themselves, others need their type."""
     return str(error) if isinstance(error, (SidepthError, OSError)) else f'{type(error).__name__}: {error}'
+
+
+def free_memory() -> None:
+    """Give back what a model that nobody refers to any more has held."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def same_model(first: Settings, second: Settings) -> bool:

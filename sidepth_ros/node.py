@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,14 +22,15 @@ from sidepth_ros.camera_input import CameraInput
 from sidepth_ros.camera_output import CameraOutput
 from sidepth_ros.conversions import stamp_ns
 from sidepth_ros.declare import as_parameters, declare, values_of
-from sidepth_ros.diagnostics import array_of, camera_status, input_facts, model_status, status
-from sidepth_ros.model import Loader, Model, describe, load_estimator, make_scale, same_model
+from sidepth_ros.diagnostics import Swap, array_of, camera_status, input_facts, model_status, status
+from sidepth_ros.model import Loader, Model, describe, free_memory, load_estimator, make_scale, same_model
 from sidepth_ros.parameters import MODEL_PARAMETERS, Settings
 from sidepth_ros.snapshot import list_checkpoints, save_snapshot
 from sidepth_ros.statistics import Statistics
 from sidepth_ros.stream import DepthWorker, Stream
 from sidepth_ros.watchdog import Level, findings
 
+SCALE_PARAMETERS = ('scale_source', 'scale_factor')
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -47,11 +47,11 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
     def __init__(self, name: str = 'depth', **arguments: Any) -> None:  # noqa: ANN401 - rclpy's own
         super().__init__(name, **arguments)
         self._settings = declare(self)
-        self._loaded = self._settings
+        self._loaded = self._used = self._settings
         self._estimator: DepthEstimator | None = None
         self._is_active = False
         self._reason = ''
-        self._loading = ''
+        self._swap = Swap()
         if self._settings.threads:
             torch.set_num_threads(self._settings.threads)
         self._streams: dict[str, Stream] = {}
@@ -166,9 +166,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
         self._streams.clear()
         self._worker.release()
         self._estimator = None
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_memory()
 
     def _attempt(self, name: str, step: Callable[[], None]) -> TransitionCallbackReturn | None:
         """Do a step of a transition; return FAILURE, with the reason kept, where it cannot be done."""
@@ -214,9 +212,9 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
             return
         if same_model(self._settings, self._loaded):
             self._loader.cancel()
-            self._loading = ''
+            self._swap = self._swap._replace(is_loading=False)
         else:
-            self._loading = 'loading another model beside the running one'
+            self._swap = Swap(is_loading=True)
             self._loader.request(self._settings)
         if self._is_active:
             self._use_settings()
@@ -235,6 +233,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
                 # The new scale source is for the weights that are being loaded: until then the old one stays.
                 return
             raise
+        self._used = self._settings
         self._worker.configure(Model(self._estimator, scale), self._settings)
 
     def _on_loaded(self) -> None:
@@ -250,12 +249,15 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
                 reason = str(error)
         if reason or outcome.estimator is None:
             self.get_logger().error(f'the running model stays: {reason}')
-            self.set_parameters_atomically(as_parameters(self._loaded, sorted(MODEL_PARAMETERS)))
-            self._loading = f'the last model could not be loaded: {reason}'
+            stay = [*as_parameters(self._loaded, MODEL_PARAMETERS), *as_parameters(self._used, SCALE_PARAMETERS)]
+            self.set_parameters_atomically(stay)
+            self._swap = Swap(failure=f'the last model asked for is not used: {reason}')
             return
-        self._estimator, self._loaded, self._loading = outcome.estimator, outcome.settings, ''
+        self._estimator, self._loaded, self._swap = outcome.estimator, outcome.settings, Swap()
         if self._is_active:
             self._use_settings()
+        del outcome
+        free_memory()
         self.get_logger().info(f'now running {self._loaded.checkpoint or "the built-in checkpoint"}')
 
     # Services and diagnostics
@@ -306,9 +308,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
             state = 'inactive' if self._estimator is not None else 'unconfigured'
             level = Level.ERROR if self._reason else Level.OK
             return status(name, level, self._reason or state, {'state': state})
-        return model_status(
-            name, self._estimator, self._loaded, self._settings, self._worker.durations(), self._loading
-        )
+        return model_status(name, self._estimator, self._loaded, self._settings, self._worker.durations(), self._swap)
 
     def _camera_status(self, stream: Stream) -> DiagnosticStatus:
         report = stream.statistics.report()

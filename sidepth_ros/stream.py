@@ -76,6 +76,9 @@ class DepthWorker:
 
     def configure(self, model: Model, settings: Settings) -> None:
         """Use this model and these settings from the next batch on."""
+        if self._configuration is not None and self._configuration[0].estimator is not model.estimator:
+            # Another network has another scale: its first map must not be smoothed towards the old one's last.
+            self._processor = Processor()
         self._configuration = (model, settings)
 
     def start(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -87,7 +89,7 @@ def test_every_encoding_gives_the_colours_back(
     assert (found.shape, found.dtype) == ((8, 12, 3), np.uint8)
 
 
-def test_big_endian_16_bit_is_swapped(picture: npt.NDArray[np.uint8]) -> None:
+def test_big_endian_16_bit_is_swapped() -> None:
     wide = np.repeat(np.arange(0, 65536, 683, dtype=np.uint16)[None, :96], 2, axis=0)
     little = decode(wide.astype('<u2').tobytes(), 'mono16', 96, 2)
     big = decode(wide.astype('>u2').tobytes(), 'mono16', 96, 2, is_bigendian=True)
@@ -135,12 +137,14 @@ def test_jpeg_padded_with_zeros_is_whole(picture: npt.NDArray[np.uint8]) -> None
 @pytest.mark.parametrize(
     ('damage', 'words'),
     [
-        (lambda data: b'', 'no data'),
+        (lambda _: b'', 'no data'),
         (lambda data: data[: len(data) // 2], 'cut short'),
-        (lambda data: b'hello, this is no image', 'start with 68 65 6c 6c'),
+        (lambda _: b'hello, this is no image', 'start with 68 65 6c 6c'),
     ],
 )
-def test_damaged_compressed_image_is_named(picture: npt.NDArray[np.uint8], damage: object, words: str) -> None:
+def test_damaged_compressed_image_is_named(
+    picture: npt.NDArray[np.uint8], damage: Callable[[bytes], bytes], words: str
+) -> None:
     _, data = cv2.imencode('.jpg', picture.repeat(8, 0))
     with pytest.raises(ImageFormatError, match=words):
         decode_compressed(damage(data.tobytes()))

@@ -46,5 +46,5 @@ def test_relative_never_claims_metres() -> None:
 
 
 def test_unknown_source_lists_those_that_are() -> None:
-    with pytest.raises(ScaleError, match="'gps'.*checkpoint, fixed, relative"):
+    with pytest.raises(ScaleError, match=r"'gps'.*checkpoint, fixed, relative"):
         make_scale_source('gps', metric_weights=True, factor=1.0)

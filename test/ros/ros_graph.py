@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import rclpy
@@ -25,7 +26,7 @@ from rcl_interfaces.srv import GetParameters, SetParametersAtomically
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, save_checkpoint
 from sidepth_core.models import DepthNet
@@ -96,15 +97,15 @@ class Graph:
         self.node = rclpy.create_node('tester', context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
-        self._processes: list[Process] = []
+        self.processes: list[Process] = []
 
     def start(self, checkpoint: Path | str, *arguments: str, **parameters: object) -> Process:
         """Start a depth node with these parameters; it activates itself unless told otherwise."""
         values = {'checkpoint': str(checkpoint), 'threads': 1, **parameters}
         pairs = [part for name, value in values.items() for part in ('-p', f'{name}:={_as_yaml(value)}')]
         command = [sys.executable, '-m', 'sidepth_ros.depth_node', '--ros-args', *pairs, *arguments]
-        process = Process(command, self._environment, self._folder / f'node{len(self._processes)}.log')
-        self._processes.append(process)
+        process = Process(command, self._environment, self._folder / f'node{len(self.processes)}.log')
+        self.processes.append(process)
         return process
 
     @contextmanager
@@ -135,7 +136,7 @@ class Graph:
 
     def said(self) -> str:
         """Return what all processes wrote."""
-        return '\n'.join(process.said() for process in self._processes)
+        return '\n'.join(process.said() for process in self.processes)
 
     def call(self, kind: type, name: str, request: object, timeout_s: float = PATIENCE_S) -> Any:
         """Call a service and return its response."""
@@ -165,7 +166,7 @@ class Graph:
         return str(self.call(GetState, f'{node}/get_state', GetState.Request()).current_state.label)
 
     def close(self) -> None:
-        for process in self._processes:
+        for process in self.processes:
             process.end()
         self._executor.shutdown()
         self.node.destroy_node()
@@ -223,6 +224,13 @@ class FakeCamera:
             step=picture.shape[1] * 3,
             data=array.array('B', picture.tobytes()),
         )
+        self._stamp(message.header)
+        return message
+
+    def compressed(self) -> Any:
+        """Return the picture as a JPEG message."""
+        _, data = cv2.imencode('.jpg', self.picture()[..., ::-1])
+        message = CompressedImage(format='jpeg', data=array.array('B', data.tobytes()))
         self._stamp(message.header)
         return message
 

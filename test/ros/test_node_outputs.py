@@ -14,7 +14,7 @@ from rclpy.qos import qos_profile_sensor_data
 from ros_graph import FakeCamera, Graph, stamp_of
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
-from sidepth_ros.conversions import NumpyCodec, camera_of
+from sidepth_ros.conversions import NumpyCodec
 
 pytestmark = pytest.mark.ros
 

@@ -179,7 +179,9 @@ def test_weights_without_metres_are_refused_until_relative_is_asked_for(camera: 
     graph.spin_until(lambda: f'now running {relative}' in graph.said(), 'the swap')
     assert not graph.set_parameters('depth', scale_source='checkpoint').successful
     assert graph.set_parameters('depth', checkpoint=old, scale_source='checkpoint').successful
-    graph.spin_until(lambda: graph.said().rfind(f'now running {old}') > graph.said().rfind(str(relative)), 'the old one')
+    graph.spin_until(
+        lambda: graph.said().rfind(f'now running {old}') > graph.said().rfind(str(relative)), 'the swap back'
+    )
 
 
 def test_snapshot_holds_what_the_camera_sees(camera: FakeCamera) -> None:
