@@ -180,7 +180,7 @@ def recolour(images: Tensor, colours: ColourMap, mean_grey: Tensor) -> Tensor:
     batch, height, width = len(images), *images.shape[-2:]
     frames = images.reshape(batch, -1, 3, height * width)
     offset = (colours.offset * colours.brightness * mean_grey)[:, None, None, None]
-    changed = colours.matrix[:, None] @ frames + offset
+    changed = (colours.matrix[:, None] @ frames).add_(offset)
     return changed.clamp_(0, 1).reshape(images.shape)
 
 
@@ -230,8 +230,7 @@ def apply(
         unzoomed_target = _sampled(frames[:, count // 2 : count // 2 + 1], full, size)[:, 0]
         mean_grey = _mean_grey(unzoomed_target)
         identities = zoomed[:, others]
-        mirrored = view.mirrored[:, None, None, None, None]
-        sources = identities if zoom_sources else torch.where(mirrored, frames.flip(-1), frames)[:, others]
+        sources = identities if zoom_sources else _mirrored(frames[:, others], drawn.view.mirrored)
         target = zoomed[:, count // 2]
     K_target = view_intrinsics(batch.intrinsics, view, cached, size)
     return AugmentedBatch(
@@ -255,6 +254,13 @@ def _sampled(frames: Tensor, view: View, size: Size) -> Tensor:
     """Return the view of all frames (B, N, 3, H, W) at once: one grid per clip, its frames as channels."""
     batch, count = frames.shape[:2]
     return sample_view(frames.flatten(1, 2), view, size).reshape(batch, count, 3, *size)
+
+
+def _mirrored(frames: Tensor, mirrored: Tensor) -> Tensor:
+    """Mirror the frames (B, ...) of some clips in place; which ones is known on the CPU, so no device is waited for."""
+    for clip in mirrored.nonzero()[:, 0].tolist():
+        frames[clip] = frames[clip].flip(-1)
+    return frames
 
 
 def _mean_grey(images: Tensor) -> Tensor:

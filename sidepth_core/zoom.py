@@ -68,13 +68,16 @@ def view_grid(view: View, size: Size) -> Tensor:
         view: The view of each sample.
         size: Height and width of the view, pixels. The original's size does not matter.
     """
-    sign = torch.where(view.mirrored, -1.0, 1.0).to(view.share)
-    zero = torch.zeros_like(sign)
     offset = 2 * view.centre - 1
-    theta = torch.stack(
-        [sign * view.share[:, 0], zero, sign * offset[:, 0], zero, view.share[:, 1], offset[:, 1]], dim=1
-    ).reshape(-1, 2, 3)
-    return F.affine_grid(theta, [len(theta), 1, *size], align_corners=False)
+    sign = torch.where(view.mirrored, -1.0, 1.0).to(offset)
+    # No shear: columns and rows are computed once each, and only spread over the grid.
+    x, y = ((2 * torch.arange(n, device=sign.device, dtype=sign.dtype) + 1) / n - 1 for n in (size[1], size[0]))
+    columns = sign[:, None] * (view.share[:, :1] * x + offset[:, :1])
+    rows = view.share[:, 1:] * y + offset[:, 1:]
+    grid = sign.new_empty(len(sign), *size, 2)
+    grid[..., 0] = columns[:, None, :]
+    grid[..., 1] = rows[:, :, None]
+    return grid
 
 
 def sample_view(images: Tensor, view: View, size: Size, mode: str = 'bilinear') -> Tensor:

@@ -1,0 +1,24 @@
+"""What `sidepth benchmark` measures. A benchmark is a function that yields rows; it joins by a line in BENCHMARKS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib import import_module
+
+from sidepth_core.benchmarks.row import Request, Row
+
+__all__ = ['BENCHMARKS', 'Request', 'Row', 'run']
+
+BENCHMARKS = {
+    'inference': 'one image through the depth network, for every engine and precision',
+    'loading': 'training triplets from a prepared cache and from a plain PIL + torchvision loader',
+    'training_memory': 'peak memory of a training step with fused and with materialised attention',
+    'photometric_loss': 'the photometric loss of a batch against pad + avg_pool2d',
+}
+"""Each benchmark, which is the function `rows` of the module of that name here, and what it measures."""
+
+
+def run(name: str, request: Request) -> Iterator[Row]:
+    """Run the benchmark of that name, yielding rows as they are measured."""
+    rows: Callable[[Request], Iterator[Row]] = import_module(f'{__name__}.{name}').rows
+    yield from rows(request)
