@@ -1,0 +1,88 @@
+"""`sidepth benchmark`, which is `make bench`: speed and memory on this machine, in one table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from sidepth_core import __version__
+from sidepth_core.benchmarks import BENCHMARKS, Request, Row, run
+from sidepth_core.inference import choose_device
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; exit status 1 says that something promised was not reached."""
+    names = '\n'.join(f'  {name:16} {text}' for name, text in BENCHMARKS.items())
+    parser = argparse.ArgumentParser(
+        prog='sidepth benchmark',
+        description='Measure speed and memory on this machine.',
+        epilog=f'benchmarks:\n{names}',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('names', nargs='*', metavar='NAME', help='which benchmarks to run (all)')
+    parser.add_argument('--checkpoint', help='whose network to measure; by default the one of the package')
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, ...')
+    parser.add_argument('--threads', type=int, help='CPU threads for torch (as many as it takes by itself)')
+    parser.add_argument('--quick', action='store_true', help='only the smallest case of each')
+    parser.add_argument('--compiled', action='store_true', help='include torch.compile, minutes a network on a CPU')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write the rows here too')
+    options = parser.parse_args(argv)
+    if unknown := [name for name in options.names if name not in BENCHMARKS]:
+        parser.error(f'no benchmark {", ".join(map(repr, unknown))}: choose from {", ".join(BENCHMARKS)}')
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    request = Request(choose_device(options.device), options.quick, options.checkpoint, options.compiled)
+    rows = measure(options.names or tuple(BENCHMARKS), request)
+    if options.json:
+        text = json.dumps({'machine': machine(request), 'rows': [asdict(row) for row in rows]}, indent=2)
+        options.json.write_text(f'{text}\n', encoding='utf-8')
+    return int(any(row.met is False for row in rows))
+
+
+def measure(names: Sequence[str], request: Request) -> list[Row]:
+    """Run the benchmarks, printing each one's table when it is done."""
+    console = Console()
+    console.print(machine(request), highlight=False)
+    rows = []
+    for name in names:
+        with console.status(f'{name}: {BENCHMARKS[name]}'):
+            found = list(run(name, request))
+        console.print(table_of(name, found))
+        rows += found
+    return rows
+
+
+def machine(request: Request) -> str:
+    """Return what the figures were measured on, in a line."""
+    processor = torch.cuda.get_device_name(request.device) if request.device.type == 'cuda' else _cpu()
+    threads = torch.get_num_threads()
+    return f'{processor}, {threads} CPU threads, torch {torch.__version__}, sidepth {__version__}'
+
+
+def table_of(name: str, rows: Sequence[Row]) -> Table:
+    """Return the rows of one benchmark as a table."""
+    table = Table(title=f'{name}: {BENCHMARKS[name]}', title_justify='left')
+    for heading in ('what', 'figure', 'ratio', 'wanted'):
+        table.add_column(heading, justify='left' if heading == 'what' else 'right')
+    for row in rows:
+        ratio = '' if row.ratio is None else f'{row.ratio:.2f} of {row.against}'
+        verdict = {None: '', True: ': reached', False: ': NOT reached'}[row.met]
+        what = f'{row.what} ({row.note})' if row.note else row.what
+        table.add_row(what, f'{row.value:.4g} {row.unit}', ratio, row.wanted + verdict)
+    return table
+
+
+def _cpu() -> str:
+    """Return the name of the processor; Linux keeps it in a file, others in `platform`."""
+    info = Path('/proc/cpuinfo')
+    lines = info.read_text(encoding='utf-8').splitlines() if info.is_file() else []
+    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
+    return names[0] if names else platform.processor() or platform.machine()
