@@ -61,7 +61,7 @@ def _milliseconds(loss: Callable[[Tensor, list[Tensor], list[Tensor]], Tensor], 
         warped = [image.clone().requires_grad_() for image in images[1:3]]
         _synchronise(target)
         start = time.perf_counter()
-        loss(target, warped, identities).backward()
+        torch.autograd.backward(loss(target, warped, identities))
         _synchronise(target)
         times.append(time.perf_counter() - start)
     return 1000 * min(times)
