@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sidepth_core.augment import AugmentedBatch, AugmentSettings, augment, plain
+from sidepth_core.data.clips import Batch
+from sidepth_core.training.module import depth_scores, middle_only
+from sidepth_core.training.networks import Average, LearnedCamera, Networks, make_networks
+from sidepth_core.training.objective import evaluate
+from sidepth_core.training.settings import ModelSettings, ObjectiveSettings, Recipe
+
+SIZE = (64, 96)
+EVERYTHING = ObjectiveSettings(
+    zoom_consistency=0.1, depth=1.0, self_distillation=0.1, motion_mask=True, speed=0.1
+)
+
+
+def batch_of(images: torch.Tensor) -> Batch:
+    """Return clips of these images, (B, N, 3, h, w) uint8, through a plain camera, 2 m ahead at 1 m a frame."""
+    count, frames, _, height, width = images.shape
+    K = torch.tensor([[0.8 * width, 0, width / 2], [0, 0.8 * width, height / 2], [0, 0, 1]])
+    return Batch(
+        images,
+        K.expand(count, 3, 3).clone(),
+        torch.full((count, frames - 1), 0.1),
+        torch.ones(count, frames - 1),
+        torch.full((count, 1, height, width), 2.0),
+    )
+
+
+def noise(frames: int = 3) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    return batch_of(torch.randint(0, 256, (2, frames, 3, 80, 120), dtype=torch.uint8, generator=generator))
+
+
+@pytest.fixture(scope='module')
+def networks() -> Networks:
+    torch.manual_seed(0)
+    model = ModelSettings(backbone='mobilenet_v3_large', width=96, height=64, pose_width=96, pose_height=64)
+    return make_networks(Recipe(model=model)).eval()
+
+
+def view_of(batch: Batch) -> AugmentedBatch:
+    return plain(batch, SIZE, SIZE)
+
+
+def test_each_weight_switches_its_term_on(networks: Networks) -> None:
+    view = view_of(noise())
+    everything = evaluate(networks, view, EVERYTHING, teacher=networks, precision='float32').terms
+    assert all(term is not None for term in everything)
+    paper = evaluate(networks, view, ObjectiveSettings(speed=0.0), precision='float32').terms
+    computed = {name for name, term in paper._asdict().items() if term is not None}
+    assert computed == {'photometric', 'smoothness_first', 'smoothness_second'}
+
+
+def test_supervised_steps_need_no_neighbours(networks: Networks) -> None:
+    batch = middle_only(noise())
+    assert batch.images.shape[1] == 1
+    generator = torch.Generator().manual_seed(0)
+    view = augment(batch, AugmentSettings(), generator, SIZE, SIZE)
+    outcome = evaluate(networks, view, ObjectiveSettings(depth=1.0), supervised=True, precision='float32')
+    assert outcome.motion is None
+    assert outcome.terms.photometric is None
+    assert outcome.terms.depth is not None
+    assert outcome.terms.depth > 0
+
+
+def test_convention_sources_before_the_target_take_the_inverted_pose() -> None:
+    class Forward(torch.nn.Module):
+        def forward(self, first: torch.Tensor, second: torch.Tensor) -> object:
+            del second
+            from sidepth_core.models.pose_net import PoseEstimate
+
+            return PoseEstimate(torch.zeros(len(first), 3), torch.tensor([[0.0, 0.0, -1.0]]).expand(len(first), 3))
+
+    model = ModelSettings(backbone='mobilenet_v3_large', width=96, height=64, pose_width=96, pose_height=64)
+    networks = make_networks(Recipe(model=model)).eval()
+    networks.pose_net = Forward()  # type: ignore[assignment] # points come 1 m nearer from each frame to the next
+    motion = evaluate(networks, view_of(noise()), ObjectiveSettings(), precision='float32').motion
+    assert motion is not None
+    before, after = motion.T_source_target
+    assert before[0, :3, 3].tolist() == [0, 0, 1]
+    assert after[0, :3, 3].tolist() == [0, 0, -1]
+
+
+def test_the_speed_term_adds_distances_up_to_the_target_in_long_clips(networks: Networks) -> None:
+    batch = noise(frames=5)._replace(distance_m=torch.tensor([[1.0, 2.0, 4.0, 8.0]] * 2))
+    outcome = evaluate(networks, view_of(batch), ObjectiveSettings(), precision='float32')
+    assert outcome.motion is not None
+    lengths = torch.stack([translation.norm(dim=1) for translation in outcome.motion.translation])
+    driven = torch.tensor([3.0, 2.0, 4.0, 12.0])[:, None]
+    torch.testing.assert_close(outcome.terms.speed, (lengths - driven).abs().mean(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('grey', [0, 255])
+@pytest.mark.parametrize('precision', ['float32', 'bf16'])
+def test_images_without_texture_give_finite_gradients(networks: Networks, grey: int, precision: str) -> None:
+    batch = batch_of(torch.full((2, 3, 3, 80, 120), grey, dtype=torch.uint8))
+    terms = evaluate(networks, view_of(batch), EVERYTHING, teacher=networks, precision=precision).terms
+    loss = terms.total(EVERYTHING.weights)
+    networks.zero_grad()
+    loss.backward()
+    assert torch.isfinite(loss)
+    gradients = [parameter.grad for parameter in networks.parameters() if parameter.grad is not None]
+    assert len(gradients) > 100
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+
+
+def test_losses_stay_float32_around_networks_in_bfloat16(networks: Networks) -> None:
+    outcome = evaluate(networks, view_of(noise()), EVERYTHING, teacher=networks, precision='bf16')
+    assert outcome.depth_m.dtype == torch.float32
+    assert all(term.dtype == torch.float32 for term in outcome.terms if term is not None)
+
+
+def test_canonical_depth_grows_with_the_focal_length() -> None:
+    torch.manual_seed(0)
+    model = ModelSettings(
+        backbone='mobilenet_v3_large', width=96, height=64, pose_width=96, pose_height=64,
+        zoom_convention='canonical', focal_px=96.0,
+    )  # fmt: skip
+    networks = make_networks(Recipe(model=model))
+    sigma = torch.full((1, 1, 64, 96), 0.1)
+    K = torch.tensor([[[96.0, 0, 47.5], [0, 96, 31.5], [0, 0, 1]]])
+    twice = torch.tensor([[[192.0, 0, 47.5], [0, 192, 31.5], [0, 0, 1]]])
+    invariant = replace(model, zoom_convention='invariant', focal_px=None)
+    plain_depth = make_networks(Recipe(model=invariant)).depth(sigma, twice)
+    torch.testing.assert_close(networks.depth(sigma, K), plain_depth)
+    torch.testing.assert_close(networks.depth(sigma, twice), 2 * plain_depth)
+
+
+def test_a_learned_camera_fills_in_only_where_none_is_known() -> None:
+    camera = LearnedCamera()
+    known = torch.tensor([[50.0, 0, 40], [0, 60, 30], [0, 0, 1]])
+    K = torch.stack([known, torch.full((3, 3), torch.nan)])
+    filled = camera.fill(K, (64, 96))
+    torch.testing.assert_close(filled[0], known)
+    # 75 degrees over 96 pixels: f = 48 / tan(37.5 degrees)
+    torch.testing.assert_close(filled[1], torch.tensor([[62.555, 0, 47.5], [0, 62.555, 31.5], [0, 0, 1]]), atol=1e-2, rtol=0)
+    filled[1, 0, 0].backward()
+    assert camera.offsets.grad is not None
+    assert camera.offsets.grad[0] == pytest.approx(62.555, abs=1e-2)
+
+
+def test_the_learned_camera_gets_its_gradient_from_view_synthesis(networks: Networks) -> None:
+    batch = noise()
+    K = networks.camera.fill(torch.full_like(batch.intrinsics, torch.nan), (80, 120))
+    networks.zero_grad()
+    outcome = evaluate(networks, view_of(batch._replace(intrinsics=K)), ObjectiveSettings(auto_mask=False), precision='float32')
+    assert outcome.terms.photometric is not None
+    outcome.terms.photometric.backward()
+    assert networks.camera.offsets.grad is not None
+    assert networks.camera.offsets.grad.abs().min() > 0
+
+
+def test_the_average_follows_the_networks_and_forgets_the_start(networks: Networks) -> None:
+    average = Average(networks, decay=0.5)
+    with torch.no_grad():
+        for parameter in networks.depth_net.decoder.head.parameters():
+            parameter.add_(1.0)
+    start = average.networks.depth_net.decoder.head.bias.clone()
+    average.follow(networks, step=1000)
+    torch.testing.assert_close(average.networks.depth_net.decoder.head.bias, start + 0.5)
+    average.train()
+    assert not average.networks.training
+    assert not any(parameter.requires_grad for parameter in average.parameters())
+    with torch.no_grad():
+        for parameter in networks.depth_net.decoder.head.parameters():
+            parameter.sub_(1.0)
+
+
+def test_depth_is_scored_with_and_without_its_scale() -> None:
+    truth = torch.tensor([[[[1.0, 2.0, 4.0, torch.inf, torch.nan]]]])
+    predicted = 2 * torch.tensor([[[[1.0, 2.0, 4.0, 9.0, 9.0]]]])
+    scores = depth_scores(predicted, truth)
+    assert scores is not None
+    assert scores[0] == pytest.approx(0)
+    assert scores[1] == pytest.approx(1)
+    assert depth_scores(predicted, torch.full_like(truth, torch.nan)) is None
