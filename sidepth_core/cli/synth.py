@@ -76,9 +76,9 @@ def main(argv: Sequence[str]) -> int:
         for _ in progress.track(frames, total=source.frames, description=f'{arguments.scene} {arguments.seed}'):
             pass
     camera = source.camera_or_default
-    console.print(f'{out}: {source.frames} frames of {camera.width}x{camera.height}, {kind}', markup=False)
+    console.print(f'{out}: {source.frames} frames of {camera.width}x{camera.height}, {kind}', markup=False, soft_wrap=True)
     for line in _next_steps(kind, out):
-        console.print(f'  {line}', markup=False, highlight=False)
+        console.print(f'  {line}', markup=False, highlight=False, soft_wrap=True)
     return 0
 
 

@@ -81,7 +81,7 @@ def ground_depth(rays_x: Tensor, rays_y: Tensor, T_world_camera: Array) -> Tenso
 def locate(
     segments: list[Segment] | None, x: Tensor, y: Tensor, depth_m: Tensor, T_world_camera: Array, rays: Rays
 ) -> Place:
-    """Return where the ground at depth_m along rays (x, y, 1) lies along the line, or, without segments, in the world."""
+    """Return where the ground at depth_m along rays (x, y, 1) lies by the line; in the world, without segments."""
     forward, left, up = (T_world_camera[row, :3] for row in (0, 1, 2))
     rise = x * float(up[0]) + y * float(up[1]) + float(up[2])
     east, slide_east = _ground_axis(forward, up, x, y, rise, depth_m, rays)

@@ -15,6 +15,8 @@ from sidepth_core.rectify import distort, fold_radius
 
 Array = npt.NDArray[np.float64]
 NEWTON_STEPS = 12
+CONVERGED = 1e-7
+"""A step of the search this small, tangent of an angle, is its last: the error left is its square."""
 WIDEST_GUESS = 1.3
 """Angle off the axis, radians, from which the search for a fisheye's ray starts at the widest."""
 
@@ -73,8 +75,13 @@ def undistort(camera: Camera, u: Array, v: Array) -> tuple[Array, Array]:
     radius = np.linalg.norm(flat, axis=1, keepdims=True)
     if camera.distortion_model == 'equidistant':
         flat *= np.tan(np.minimum(radius, WIDEST_GUESS)) / np.maximum(radius, 1e-12)
+    active = np.arange(len(flat))
     for _ in range(NEWTON_STEPS):
-        flat -= _newton_step(camera, flat, pixels)
+        step = _newton_step(camera, flat[active], pixels[active])
+        flat[active] -= step
+        active = active[np.abs(step).max(axis=1) > CONVERGED]
+        if not len(active):
+            break
     miss = np.abs(_through_lens(camera, flat) - pixels).max(axis=1)
     # Beyond the range where the lens model can be inverted the search ends elsewhere: such pixels see nothing.
     seen = (miss < 1e-3) & (np.linalg.norm(flat, axis=1) < fold_radius(camera))

@@ -151,7 +151,7 @@ def grain(u: Tensor, v: Tensor, step: Tensor, octaves: int = 3) -> Tensor:
 
 def pulses(x: Tensor, fill: Tensor, step: Tensor) -> Tensor:
     """Return the coverage (P,) in 0..1 of pulses centred at n + 1/2 and `fill` wide, seen through a box `step` wide."""
-    step = step.clamp(1e-3)
+    step = step.clamp(4e-3)
     return (_pulse_integral(x + step / 2, fill) - _pulse_integral(x - step / 2, fill)) / step
 
 
