@@ -47,8 +47,17 @@ class DepthNet(nn.Module):
         self.backbone = backbone
         self.encoder = make_encoder(backbone, pretrained=pretrained)
         self.decoder = DepthDecoder(self.encoder.channels)  # type: ignore[arg-type]  # an Encoder has them
+        self.recompute = recompute
+
+    @property
+    def recompute(self) -> bool:
+        """Whether training computes blocks again instead of keeping them."""
+        return self.decoder.recompute
+
+    @recompute.setter
+    def recompute(self, wanted: bool) -> None:
         for part in (self.encoder, self.decoder):
-            part.recompute = recompute  # type: ignore[assignment]  # an Encoder has it too
+            part.recompute = wanted  # type: ignore[assignment]  # an Encoder has it too
 
     def forward(self, image: Tensor) -> Prediction:
         """Predict disparity at the size of the image.

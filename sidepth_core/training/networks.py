@@ -87,10 +87,12 @@ def make_networks(recipe: Recipe) -> Networks:
         info = recipe.model.describe(None)
         size = (info.pose_height, info.pose_width)
         pretrained = recipe.model.pretrained
-        return Networks(DepthNet(info.backbone, pretrained=pretrained), PoseNet(pretrained=pretrained, size=size), info)
+        depth_net = DepthNet(info.backbone, pretrained=pretrained, recompute=recipe.model.recompute)
+        return Networks(depth_net, PoseNet(pretrained=pretrained, size=size), info)
     start = starting_checkpoint(recipe)
     info = recipe.model.describe(start.info)
     depth_net = start.depth_net if info.backbone == start.info.backbone else DepthNet(info.backbone)
+    depth_net.recompute = recipe.model.recompute
     pose_net = start.pose_net or PoseNet()
     pose_net.size = (info.pose_height, info.pose_width)
     return Networks(depth_net, pose_net, info)
