@@ -25,6 +25,7 @@ TARGET_SHARE = 10.0 / 1242
 CORNERS = 300
 MAX_RETURN_PX = 1.0
 MIN_CORNERS = 12
+UNTIL = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 10, 0.03)
 
 
 class Look(NamedTuple):
@@ -165,6 +166,6 @@ def choose_stride(motion_px: npt.NDArray[np.float64], width: int, step_s: float,
 
 def _track(first: Grey, second: Grey, corners: Pixels) -> tuple[Pixels, npt.NDArray[np.bool_]]:
     there, status, _ = cv2.calcOpticalFlowPyrLK(  # type: ignore[call-overload] # its stub wants the output array
-        first, second, corners, None, winSize=(15, 15), maxLevel=4
+        first, second, corners, None, winSize=(15, 15), maxLevel=4, criteria=UNTIL
     )
     return np.asarray(there, np.float32), np.asarray(status).ravel() == 1

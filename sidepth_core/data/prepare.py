@@ -32,6 +32,9 @@ from sidepth_core.errors import DatasetError
 FORMAT = 1
 RAW_LIMIT_BYTES = 8 << 30
 GUESSED_FRAMES = 20_000
+SQUEEZE = 1.5
+"""Images whose proportions change more than this are worth a note."""
+
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -197,7 +200,7 @@ def _finish(weighted: Sequence[WeightedSource], out: Path, settings: PrepareSett
         sequence += stretches.sequences
         found.append(stretches)
         motions.append(frames.motion_px)
-        summaries.append(_summary(item, state, frames, stretches, codec))
+        summaries.append(_summary(item, state, frames, stretches, codec, settings))
     height, width = settings.cached_size
     report = PrepareReport(str(out), width, height, tuple(summaries))
     if not report.clips:
@@ -209,7 +212,12 @@ def _finish(weighted: Sequence[WeightedSource], out: Path, settings: PrepareSett
 
 
 def _summary(
-    item: WeightedSource, state: Sifted, frames: FrameTable, stretches: Stretches, codec: str
+    item: WeightedSource,
+    state: Sifted,
+    frames: FrameTable,
+    stretches: Stretches,
+    codec: str,
+    settings: PrepareSettings,
 ) -> SourceSummary:
     clips, report = stretches.clips, state.report
     return SourceSummary(
@@ -231,8 +239,18 @@ def _summary(
         metric_share=float(np.isfinite(clips.distance_m).all(axis=1).mean()) if len(clips.source) else 0.0,
         depth_share=float(frames.has_depth.mean()),
         codec=codec,
-        notes=tuple(report.notes),
+        notes=(*report.notes, *_squeezed(state, settings)),
     )
+
+
+def _squeezed(state: Sifted, settings: PrepareSettings) -> tuple[str, ...]:
+    """Say where images change their shape much: the network then sees what no camera at work will show it."""
+    stretch = (settings.width / settings.height) / (state.source_width / state.source_height)
+    if 1 / SQUEEZE < stretch < SQUEEZE:
+        return ()
+    height = round(settings.width * state.source_height / state.source_width / 32) * 32
+    source, training = f'{state.source_width}x{state.source_height}', f'{settings.width}x{settings.height}'
+    return (f'images of {source} are squeezed to {training}: a height of {height} would keep their shape',)
 
 
 def _identity(source: FrameSource) -> str:

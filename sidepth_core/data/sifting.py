@@ -40,6 +40,7 @@ class Sifted:
         dropped: Images that were read but are not fit to learn from, by reason.
         kept: Images in the cache.
         source_width: Width of the source's images, pixels.
+        source_height: Their height, pixels.
         last_kept: Position of the last image in the cache; -1 before the first.
         last_seen: Position of the last image that was looked at.
         step_s: Longest step since the last image kept, seconds.
@@ -49,6 +50,7 @@ class Sifted:
     dropped: Counter[str] = field(default_factory=Counter)
     kept: int = 0
     source_width: int = 0
+    source_height: int = 0
     last_kept: int = -1
     last_seen: int = -1
     step_s: float = 0.0
@@ -77,6 +79,7 @@ class Ready(NamedTuple):
         image: Encoded image.
         depth: (h, w) float16 inverse depth; None where not known.
         look: Its measures.
+        size: Width and height of the source's image, pixels.
     """
 
     position: int
@@ -85,6 +88,7 @@ class Ready(NamedTuple):
     image: bytes
     depth: npt.NDArray[np.float16] | None
     look: Look
+    size: tuple[int, int]
 
 
 def sift(
@@ -134,7 +138,7 @@ def sift(
 
 def _advance(state: Sifted, before: Ready | None, ready: Ready) -> None:
     state.last_seen = ready.position
-    state.source_width = round(ready.look.scale * ready.look.grey.shape[1])
+    state.source_width, state.source_height = ready.size
     if before:
         step_s = (ready.frame.stamp_ns - before.frame.stamp_ns) / 1e9
         # A clock that is set back makes a gap of unknown length.
@@ -145,7 +149,7 @@ def _fault(ready: Ready, motion: Motion | None, settings: PrepareSettings) -> st
     fault = exposure_fault(ready.look, settings.gate)
     if fault or motion is None:
         return fault
-    return motion_fault(motion, round(ready.look.scale * ready.look.grey.shape[1]), settings.gate)
+    return motion_fault(motion, ready.size[0], settings.gate)
 
 
 def _measured(
@@ -193,7 +197,8 @@ def _made_ready(item: tuple[int, Frame], settings: PrepareSettings, codec: Codec
         inverse = inverse_depth(resized_depth(depth_m, height, width))
     bare = Frame(frame.stamp_ns, np.empty((0, 0, 3), np.uint8), None, frame.speed_mps, frame.T_world_camera)
     cached = camera.resized(width, height) if camera else None
-    return Ready(position, bare, cached, encode(np.asarray(small, np.uint8), codec), inverse, look)
+    size = image.shape[1], image.shape[0]
+    return Ready(position, bare, cached, encode(np.asarray(small, np.uint8), codec), inverse, look, size)
 
 
 def rectified(frame: Frame) -> tuple[npt.NDArray[np.uint8], DepthMap | None, Camera | None]:

@@ -29,6 +29,7 @@ from sidepth_core.data.kitti_splits import (
     kitti_drives,
 )
 from sidepth_core.data.prepare import WeightedSource
+from sidepth_core.data.sweeps import SweepFolder, is_sweep_folder
 from sidepth_core.data.synthetic import SyntheticSource
 from sidepth_core.data.videos import VIDEO_SUFFIXES, VideoSource
 from sidepth_core.errors import ConfigError, DatasetError
@@ -63,18 +64,22 @@ def open_source(text: str) -> FrameSource:
     return sources[0].source
 
 
-def open_sources(texts: Sequence[str]) -> list[WeightedSource]:
+def open_sources(texts: Sequence[str], *, with_depth: bool = False) -> list[WeightedSource]:
     """Return all sources that some texts name, each with its weight (option `weight`, 1 if none is given).
+
+    Args:
+        texts: See open_source.
+        with_depth: Read LiDAR as known depth where a source can have it and its text says nothing about `depth`.
 
     Raises:
         DatasetError: As open_source does.
         ConfigError: As open_source does.
     """
-    return [source for text in texts for source in open_weighted(text)]
+    return [source for text in texts for source in open_weighted(text, with_depth=with_depth)]
 
 
-def open_weighted(text: str) -> list[WeightedSource]:
-    """Return the sources that one text names; the drives of one folder share its weight.
+def open_weighted(text: str, *, with_depth: bool = False) -> list[WeightedSource]:
+    """Return the sources that one text names; the drives of one folder share its weight. See open_sources.
 
     Raises:
         DatasetError: As open_source does.
@@ -92,6 +97,8 @@ def open_weighted(text: str) -> list[WeightedSource]:
     if not path.exists():
         raise DatasetError(f'{str(path)!r} does not exist')
     kind = kind or next((each for each in KINDS.values() if each.holds(path)), None)
+    if path.suffix == '.bag':
+        raise DatasetError(f'{str(path)!r} is a bag of ROS 1: convert it with `rosbags-convert --src FILE --dst DIR`')
     if kind is None:
         raise DatasetError(
             f'{str(path)!r} is nothing that can be read: expected a rosbag2, a video '
@@ -102,6 +109,8 @@ def open_weighted(text: str) -> list[WeightedSource]:
             near = difflib.get_close_matches(option, kind.options, n=1)
             hint = f'did you mean {near[0]!r}?' if near else f'it takes {", ".join((*kind.options, "weight"))}'
             raise ConfigError(f'{text!r} has no option {option!r}: {hint}')
+    if with_depth and 'depth' in kind.options and 'lidar_topic' not in options:
+        options.setdefault('depth', 'lidar')
     return [WeightedSource(source, weight, text) for source in kind.open(path, options)]
 
 
@@ -142,6 +151,11 @@ def _open_kitti_object(path: Path, options: Options) -> list[FrameSource]:
     return [KittiObject(path)]
 
 
+def _open_sweeps(path: Path, options: Options) -> list[FrameSource]:
+    del options
+    return [SweepFolder(path)]
+
+
 KINDS = {
     'bag': Kind(
         is_bag, _open_bag, ('image_topic', 'camera_info_topic', 'odometry_topic', 'lidar_topic', 'depth', 'camera')
@@ -151,6 +165,7 @@ KINDS = {
     'kitti_odometry': Kind(is_kitti_odometry, _open_kitti_odometry, ('side', 'depth')),
     'kitti_object': Kind(is_kitti_object, _open_kitti_object, ()),
     'kitti': Kind(is_kitti_root, _open_kitti_root, ('split', 'side', 'depth')),
+    'sweeps': Kind(is_sweep_folder, _open_sweeps, ()),
     'folder': Kind(Path.is_dir, _open_folder, ('camera', 'fps', 'depth_scale')),
 }
 """The kinds of sources, in the order in which a path is tried; the first that holds is taken."""

@@ -248,6 +248,11 @@ def test_a_second_call_does_nothing_and_another_cache_is_not_overwritten(tmp_pat
         prepare([Scene('other')], tmp_path / 'cache', SETTINGS)
 
 
+def test_images_squeezed_out_of_shape_are_mentioned(tmp_path: Path) -> None:
+    report, _ = prepared(tmp_path, Scene(), replace(SETTINGS, width=160, height=32))
+    assert report.sources[0].notes == ('images of 160x64 are squeezed to 160x32: a height of 64 would keep their shape',)
+
+
 def test_progress_is_told(tmp_path: Path) -> None:
     steps: list[Progress] = []
     prepare([Scene()], tmp_path / 'cache', SETTINGS, progress=steps.append)

@@ -87,6 +87,9 @@ def test_what_cannot_be_a_drive_is_refused(tmp_path: Path) -> None:
     (tmp_path / 'notes.txt').write_text('x')
     with pytest.raises(DatasetError, match='nothing that can be read: expected a rosbag2'):
         open_source(str(tmp_path / 'notes.txt'))
+    (tmp_path / 'old.bag').write_bytes(b'#ROSBAG V2.0')
+    with pytest.raises(DatasetError, match='a bag of ROS 1: convert it'):
+        open_source(str(tmp_path / 'old.bag'))
     path = folder(tmp_path / 'images')
     with pytest.raises(DatasetError, match=r"calibration 'no.yaml' does not exist"):
         open_source(f'{path}?camera=no.yaml')
