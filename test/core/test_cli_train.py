@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sidepth_core.cli import main
+from sidepth_core.cli.train import recipe_of
+from sidepth_core.errors import ConfigError
+
+
+def test_a_bag_alone_is_fine_tuned_with_the_recipe_for_it() -> None:
+    recipe = recipe_of(['--bag', 'drive', '--checkpoint', 'runs/old', '--out', 'runs/new'])
+    assert recipe.data.sources == ('drive',)
+    assert (recipe.checkpoint, recipe.out) == ('runs/old', 'runs/new')
+    assert recipe.data.test_share > 0
+    assert recipe.model.freeze_batch_norm
+
+
+def test_bags_are_added_to_the_sources_of_a_recipe() -> None:
+    recipe = recipe_of(['--recipe=debug', '--bag=one', '--bag', 'two?weight=3'])
+    assert recipe.data.sources[0].startswith('synthetic:')
+    assert recipe.data.sources[1:] == ('one', 'two?weight=3')
+
+
+def test_arguments_override_the_recipe() -> None:
+    recipe = recipe_of(['--recipe', 'debug', '--optimiser.batch_size', '7', '--model.width=128'])
+    assert (recipe.optimiser.batch_size, recipe.model.width, recipe.model.height) == (7, 128, 64)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'hint'),
+    [
+        (['--optimiser.learning_rte', '1'], "did you mean '--optimiser.learning_rate'"),
+        (['--recipe', 'debug', '--bags', 'x'], "did you mean '--bag'"),
+        (['--recipe', 'debug', '--steps', 'many'], 'steps'),
+    ],
+)
+def test_a_wrong_option_names_the_nearest_one(arguments: list[str], hint: str) -> None:
+    with pytest.raises(ConfigError, match=hint):
+        recipe_of(arguments)
+
+
+def test_help_lists_every_field_with_its_unit(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match='0'):
+        main(['train', '--help'])
+    text = ' '.join(capsys.readouterr().out.split())
+    for words in ('--bag SOURCE', '--model.width WIDTH Width that the depth network is trained at, pixels', '--watch.patience'):
+        assert words in text
+
+
+def test_a_run_without_sources_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(['train', '--out', str(tmp_path / 'run')]) == 2
+    assert 'names nothing to learn from' in capsys.readouterr().err
