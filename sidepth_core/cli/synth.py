@@ -76,9 +76,9 @@ def main(argv: Sequence[str]) -> int:
         for _ in progress.track(frames, total=source.frames, description=f'{arguments.scene} {arguments.seed}'):
             pass
     camera = source.camera_or_default
-    console.print(f'{out}: {source.frames} frames of {camera.width}x{camera.height}, {kind}', markup=False, soft_wrap=True)
-    for line in _next_steps(kind, out):
-        console.print(f'  {line}', markup=False, highlight=False, soft_wrap=True)
+    what = f'{out}: {source.frames} frames of {camera.width}x{camera.height}, {kind}'
+    for line in (what, *_next_steps(kind, out)):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     return 0
 
 
@@ -93,9 +93,9 @@ def _written(kind: str, source: SyntheticSource, out: Path, arguments: argparse.
 def _next_steps(kind: str, out: Path) -> tuple[str, ...]:
     """Return how to look at what was written, and how to train on it."""
     drive = f"'{out}?camera={out.with_suffix('.json')}'" if kind == 'video' else str(out)
-    train = f'train on it:  sidepth train --bag {drive} --out runs/{out.stem}'
+    train = f'  train on it:  sidepth train --bag {drive} --out runs/{out.stem}'
     look = {
-        'video': f'look at it:   any video player; its camera is in {out.with_suffix(".json")}',
-        'folder': f'look at it:   {out / "image"}; depth, poses and times lie beside',
-    }.get(kind, f'look at it:   ros2 bag play {out}    (what it holds: sidepth inspect {out})')
+        'video': f'  look at it:   any video player; its camera is in {out.with_suffix(".json")}',
+        'folder': f'  look at it:   {out / "image"}; depth, poses and times lie beside',
+    }.get(kind, f'  look at it:   ros2 bag play {out}    (what it holds: sidepth inspect {out})')
     return look, train

@@ -175,10 +175,15 @@ def test_a_bag_is_not_there_before_its_end_and_never_after_a_fault(tmp_path: Pat
         bag.add_image('/image', PICTURE, STAMP_NS, 'camera')
         assert not path.exists()
     assert path.is_dir()
-    with pytest.raises(ValueError, match='power cut'), BagWriter(tmp_path / 'deep' / 'other') as bag:
-        bag.add_image('/image', PICTURE, STAMP_NS, 'camera')
-        raise ValueError('power cut')
+    with pytest.raises(ImageFormatError, match='name one'):
+        _write_something_that_cannot_be(tmp_path / 'deep' / 'other')
     assert [file.name for file in path.parent.iterdir()] == ['drive']
+
+
+def _write_something_that_cannot_be(path: Path) -> None:
+    with BagWriter(path) as bag:
+        bag.add_image('/image', PICTURE, STAMP_NS, 'camera')
+        bag.add_image('/image', np.zeros((16, 24)), STAMP_NS, 'camera')
 
 
 def test_a_path_that_exists_is_refused(tmp_path: Path) -> None:
@@ -188,11 +193,16 @@ def test_a_path_that_exists_is_refused(tmp_path: Path) -> None:
 
 def test_a_path_that_appears_meanwhile_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / 'drive'
-    with pytest.raises(BagError, match='exists already'), BagWriter(path) as bag:
-        bag.add_image('/image', PICTURE, STAMP_NS, 'camera')
-        path.mkdir()
+    with pytest.raises(BagError, match='exists already'):
+        _write_while_somebody_takes_the_place(path)
     assert [file.name for file in tmp_path.iterdir()] == ['drive']
     assert not list(path.iterdir())
+
+
+def _write_while_somebody_takes_the_place(path: Path) -> None:
+    with BagWriter(path) as bag:
+        bag.add_image('/image', PICTURE, STAMP_NS, 'camera')
+        path.mkdir()
 
 
 def test_unknown_storages_and_types_are_refused(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -30,7 +32,7 @@ def test_grain_has_no_waves_near_the_limit_of_the_pixels(step_m: float) -> None:
 def test_grain_changes_smoothly_with_distance() -> None:
     u, v = LINE * 0.05, torch.full_like(LINE, 2.0)
     steps = [grain(u, v, torch.full_like(LINE, 0.05 * 2**power)) for power in np.linspace(0, 3, 301)]
-    jumps = [float((after - before).abs().max()) for before, after in zip(steps[:-1], steps[1:], strict=True)]
+    jumps = [float((after - before).abs().max()) for before, after in itertools.pairwise(steps)]
     assert max(jumps) < 0.1
 
 

@@ -75,7 +75,7 @@ def test_a_thin_pole_far_away_keeps_its_width_and_depth() -> None:
 
 
 def test_a_cut_takes_the_corner_off_a_box() -> None:
-    # Keep x + z <= 1 in half sizes: the upper far... from the front (-x) only the top edge slopes away.
+    # What is kept is z - x <= 1 in half sizes: the upper edge of the front slopes away.
     cut = ((-1.0, 0.0, 1.0, 1.0),)
     depth = depth_of(one(Kind.CUT_BOX, (10.0, 0.0, 0.0), (4.0, 4.0, 4.0), cuts=cut))
     assert depth[30, 30] == pytest.approx(8.0, rel=1e-6)
@@ -109,7 +109,7 @@ def test_what_is_behind_the_camera_is_not_seen() -> None:
 def test_the_ground_lies_where_its_row_says() -> None:
     rays = camera_rays(CAMERA, CPU)
     depth = ground_depth(rays.x, rays.y, looking_ahead(1.5)).reshape(48, 64)
-    # z = height * fy / (v - cy)
+    # Row 32 lies 10 below the horizon, which is row cy = 22.
     assert float(depth[32, 10]) == pytest.approx(1.5 * 50 / 10, rel=1e-5)
     assert torch.isinf(depth[:23]).all()
 

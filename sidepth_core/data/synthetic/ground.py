@@ -203,16 +203,15 @@ def ground_shade(solids: Solids, rays: Rays, depth_m: Tensor, camera_height_m: f
     shade = torch.zeros_like(depth_m)
     on_ground = torch.isfinite(depth_m)
     towards_sun = solids.sun / solids.half + 1e-9
-    for rows in solids.passes:
-        pairs = pairs_of(solids, rows, rays.width)
-        keep = where_true(pick(on_ground, pairs.pixel))
-        for kind, solid, pixel in by_kind(solids, Pairs(pick(pairs.solid, keep), pick(pairs.pixel, keep))):
-            matrix = pick(solids.to_unit, solid).view(3, 3, -1)
-            z = pick(depth_m, pixel)
-            ray = matrix[:, 0] * pick(rays.x, pixel) + matrix[:, 1] * pick(rays.y, pixel) + matrix[:, 2]
-            start = pick(solids.origin, solid) + ray * z
-            enter, leave = inside(kind, solids.cuts, solid, start, pick(towards_sun, solid))
-            # Seen at a flat angle a pixel covers more of the ground, and the edge of the shade gets wider with it.
-            blur = softness + z * max(rays.step) * (1 + z / camera_height_m).clamp_(max=30)
-            shade.scatter_reduce_(0, pixel, ((leave - enter.clamp_(0)) / blur).clamp_(0, 1), 'amax')
+    pairs = pairs_of(solids, range(len(solids.box)), rays.width)
+    keep = where_true(pick(on_ground, pairs.pixel))
+    for kind, solid, pixel in by_kind(solids, Pairs(pick(pairs.solid, keep), pick(pairs.pixel, keep))):
+        matrix = pick(solids.to_unit, solid).view(3, 3, -1)
+        z = pick(depth_m, pixel)
+        ray = matrix[:, 0] * pick(rays.x, pixel) + matrix[:, 1] * pick(rays.y, pixel) + matrix[:, 2]
+        start = pick(solids.origin, solid) + ray * z
+        enter, leave = inside(kind, solids.cuts, solid, start, pick(towards_sun, solid))
+        # Seen at a flat angle a pixel covers more of the ground, and the edge of the shade gets wider with it.
+        blur = softness + z * max(rays.step) * (1 + z / camera_height_m).clamp_(max=30)
+        shade.scatter_reduce_(0, pixel, ((leave - enter.clamp_(0)) / blur).clamp_(0, 1), 'amax')
     return shade

@@ -77,7 +77,7 @@ class Street:
         crossing = rng.random() < 0.12
         if crossing:
             patches.append(Patch(first_s + 3, first_s + 6.5, -self._lane, self._lane, (0.9, 0.9, 0.88), stripe=1.0))
-        patches += [self._repair(rng, first_s) for _ in range(int(rng.integers(0, 3)))]
+        patches += [self._repair(rng, first_s) for _ in range(int(rng.integers(0, 2)))]
         side_street = rng.random() < 0.15
         for side in (-1.0, 1.0):
             opening = side_street and rng.random() < 0.7

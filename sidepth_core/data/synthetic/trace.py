@@ -217,12 +217,15 @@ def cast(solids: Solids, pairs: Pairs, x: Tensor, y: Tensor, depth: Tensor, winn
 
 
 def by_kind(solids: Solids, pairs: Pairs) -> Iterator[tuple[Kind, Tensor, Tensor]]:
-    """Yield the pairs, ordered by solid, in stretches of solids of one kind."""
+    """Yield the solids and pixels of pairs, which are ordered by solid, one kind after the other."""
     starts = torch.tensor([run.rows.start for run in solids.runs], device=pairs.solid.device)
     bounds = [*torch.searchsorted(pairs.solid, starts).tolist(), len(pairs.solid)]
-    for run, (first, last) in zip(solids.runs, itertools.pairwise(bounds), strict=True):
-        if last > first:
-            yield run.kind, pairs.solid[first:last], pairs.pixel[first:last]
+    stretches = list(zip(solids.runs, itertools.pairwise(bounds), strict=True))
+    for kind in Kind:
+        parts = [slice(*ends) for run, ends in stretches if run.kind == kind and ends[1] > ends[0]]
+        if parts:
+            solid, pixel = (torch.cat([column[part] for part in parts]) for column in pairs)
+            yield kind, solid, pixel
 
 
 def first_crossing(kind: Kind, solids: Solids, solid: Tensor, x: Tensor, y: Tensor) -> Tensor:
