@@ -64,15 +64,21 @@ def depth_picture(depth_m: DepthMap, span: tuple[float, float] | None = None, co
     return np.asarray(colour_depth(depth, colours, span or depth_span(depth_m)).numpy())
 
 
-def sparse_depth_picture(depth_m: DepthMap, image: Picture, span: tuple[float, float], dot_px: int = 3) -> Picture:
+def sparse_depth_picture(depth_m: DepthMap, image: Picture, span: tuple[float, float]) -> Picture:
     """Return measured depth, one dot per known pixel, on the darkened image: single LiDAR pixels cannot be seen."""
     known = np.isfinite(depth_m) & (depth_m > 0)
     if known.mean() > 0.5:
         return depth_picture(depth_m, span)
     nearness = np.where(known, 1 / depth_m, 0).astype(np.float32)
-    grown = np.asarray(cv2.dilate(nearness, np.ones((dot_px, dot_px), np.uint8)), np.float32)
+    grown = grown_dots(nearness)
     dots = depth_picture(np.asarray(1 / np.maximum(grown, 1e-9), np.float32), span)
     return np.where(grown[..., None] > 0, dots, image // 3).astype(np.uint8)
+
+
+def grown_dots(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return a map whose every pixel has the largest value around it: single pixels become dots one can see."""
+    dot_px = 2 * round(values.shape[1] / 800) + 3
+    return np.asarray(cv2.dilate(values, np.ones((dot_px, dot_px), np.uint8)), np.float32)
 
 
 def with_colour_bar(picture: Picture, span: tuple[float, float], colours: str = 'turbo', unit: str = 'm') -> Picture:

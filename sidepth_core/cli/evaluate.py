@@ -74,7 +74,8 @@ def main(argv: Sequence[str]) -> int:
     subject = load_subject(options.checkpoint, device=options.device, engine=options.engine, post=options.post)
     console = Console()
     drives = []
-    for weighted in open_sources(options.sources):
+    with_depth = bool({'depth', 'zoom', 'flicker'} & set(settings.measures))
+    for weighted in open_sources(options.sources, with_depth=with_depth):
         drives.append(evaluate_source(subject, weighted.source, settings, console))
         print_drive(console, drives[-1], settings.protocol)
     if options.out is not None:

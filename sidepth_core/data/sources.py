@@ -109,7 +109,8 @@ def open_weighted(text: str, *, with_depth: bool = False) -> list[WeightedSource
             near = difflib.get_close_matches(option, kind.options, n=1)
             hint = f'did you mean {near[0]!r}?' if near else f'it takes {", ".join((*kind.options, "weight"))}'
             raise ConfigError(f'{text!r} has no option {option!r}: {hint}')
-    if with_depth and 'depth' in kind.options and 'lidar_topic' not in options:
+    sweepless = kind is KINDS['kitti_odometry'] and not (path / 'velodyne').is_dir()
+    if with_depth and 'depth' in kind.options and 'lidar_topic' not in options and not sweepless:
         options.setdefault('depth', 'lidar')
     return [WeightedSource(source, weight, text) for source in kind.open(path, options)]
 

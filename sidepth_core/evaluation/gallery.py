@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -19,6 +18,7 @@ from sidepth_core.pictures import (
     bird_view,
     depth_picture,
     depth_span,
+    grown_dots,
     side_by_side,
     sparse_depth_picture,
     with_colour_bar,
@@ -118,7 +118,7 @@ def error_picture(depth_m: DepthMap, truth_m: DepthMap) -> Picture:
     error = np.abs(depth_m - truth_m, where=known, out=np.zeros_like(depth_m))
     share = np.where(known, error / np.where(known, truth_m, 1) / LARGEST_ERROR, -1).clip(-1, 1)
     if known.mean() < 0.5:
-        share = np.asarray(cv2.dilate(share.astype(np.float32), np.ones((3, 3), np.uint8)), np.float64)
+        share = np.asarray(grown_dots(share.astype(np.float32)), np.float64)
     return _coloured(share)
 
 
