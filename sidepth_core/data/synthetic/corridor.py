@@ -49,7 +49,7 @@ class Corridor:
         walls = self.palette.walls if rng.random() < 0.25 else self.palette.plasters
         self._wall, self._room_wall = (int(row) for row in rng.choice(walls, 2))
         self._wainscot = bool(rng.random() < 0.35)
-        self._clutter = float(rng.uniform(0.15, 0.7))
+        self._clutter = float(rng.uniform(0.3, 1.0))
         self._lamp_step = float(rng.uniform(1.8, 3.6))
         self._lamp = (1.2, 0.25) if rng.random() < 0.6 else (0.55, 0.55)
         self.ego_d = float(rng.uniform(-0.1, 0.1)) * self._width
