@@ -1,8 +1,8 @@
 """How fast training data comes: the prepared cache against a plain PIL + torchvision loader of triplets, in one run.
 
-Both give, from the same JPEG files of KITTI's size, triplets at the training size: clean, and with changed colours. The
-plain loader is what published trainers do: decode and resize with PIL each time, jitter with torchvision. Ours reads the
-cache and does the same, and zoom, on tensors. Both run in this process, on one thread.
+Both give, from the same JPEG files of KITTI's size, triplets at the training size: clean, and with changed colours.
+The plain loader is what published trainers do: decode and resize with PIL each time, jitter with torchvision. Ours
+reads the cache and does the same, and zoom, on tensors. Both run in this process, on one thread.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from sidepth_core.camera import Camera
 from sidepth_core.data.bag_files import BagFiles
 from sidepth_core.data.bag_topics import COMPRESSED_IMAGE, Choice, Chosen, choose, listing
 from sidepth_core.data.calibration import fitted
-from sidepth_core.data.deferred import DeferredSource, Pending
+from sidepth_core.data.deferred import DeferredSource, Pending, content_of
 from sidepth_core.data.frames import Frame, Image
 from sidepth_core.data.lidar import project_depth
 from sidepth_core.data.recording import Content, Motion, Recording, Stamped, Sweep, camera_track
@@ -68,7 +68,7 @@ class BagSource(DeferredSource):
     @property
     def identity(self) -> str:
         """The path, the topics and the camera that were asked for."""
-        return f'{self.path.resolve()} {self.topics} {self.camera}'
+        return f'{content_of(self.path)}, {self.topics} {self.camera}'
 
     def expected(self) -> int | None:
         """Return how many images the storage files hold."""

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from itertools import islice
+from pathlib import Path
 
 from sidepth_core.data.frames import Frame, SourceReport
 from sidepth_core.errors import DatasetError, ImageFormatError
@@ -117,6 +118,12 @@ class DeferredSource(ABC):
     def _reasons(self) -> str:
         skipped = ', '.join(f'{count} x {reason}' for reason, count in self.report.skipped.items())
         return '; '.join(filter(None, [skipped, *self.report.notes])) or 'it holds no images'
+
+
+def content_of(path: Path) -> str:
+    """Return how many files a path holds and how long they are: another recording in its place is told from it."""
+    files = [path] if path.is_file() else [file for file in path.rglob('*') if file.is_file()]
+    return f'{path.resolve()}, {len(files)} files, {sum(file.stat().st_size for file in files)} bytes'
 
 
 def _ahead(pending: Iterator[Pending], pool: Executor | None, workers: int) -> Iterator[Pending]:

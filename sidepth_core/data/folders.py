@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from sidepth_core.camera import Camera
 from sidepth_core.data.calibration import find_calibration, fitted, read_calibration
-from sidepth_core.data.deferred import DeferredSource, Pending
+from sidepth_core.data.deferred import DeferredSource, Pending, content_of
 from sidepth_core.data.frames import DepthMap, Frame
 from sidepth_core.errors import ConfigError, DatasetError
 from sidepth_core.images import decode_compressed
@@ -75,7 +75,7 @@ class FolderSource(DeferredSource):
     @property
     def identity(self) -> str:
         """The path and every option."""
-        return f'{self.path.resolve()} {self.camera} {self.fps} {self.depth_scale}'
+        return f'{content_of(self.path)}, {self.camera} {self.fps} {self.depth_scale}'
 
     def expected(self) -> int:
         """Return how many images there are."""

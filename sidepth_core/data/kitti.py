@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sidepth_core.data.deferred import DeferredSource, Pending
+from sidepth_core.data.deferred import DeferredSource, Pending, content_of
 from sidepth_core.data.folders import images_in, read_depth, read_poses
 from sidepth_core.data.frames import Frame
 from sidepth_core.data.kitti_files import (
@@ -112,7 +112,7 @@ class KittiDrive(KittiSource):
     def identity(self) -> str:
         """The path and every option."""
         chosen = 'all' if self.numbers is None else sorted(self.numbers)
-        return f'{self.path.resolve()} {self.side} {self.truth} {chosen}'
+        return f'{content_of(self.path)}, {self.side} {self.truth} {chosen}'
 
     def items(self) -> list[Item]:
         """Return the images of the drive.
@@ -195,7 +195,7 @@ class KittiOdometry(KittiSource):
     @property
     def identity(self) -> str:
         """The path and every option."""
-        return f'{self.path.resolve()} {self.side} {self.truth}'
+        return f'{content_of(self.path)}, {self.side} {self.truth}'
 
     def items(self) -> list[Item]:
         """Return the images of the sequence.

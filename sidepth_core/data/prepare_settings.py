@@ -62,7 +62,8 @@ class PrepareSettings:
     @property
     def threads(self) -> int:
         """How many threads to run."""
-        return self.workers or len(os.sched_getaffinity(0))
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+        return self.workers or cores or 1
 
     def describe(self) -> dict[str, Any]:
         """Return what decides how a cache looks: two caches with equal descriptions are the same."""

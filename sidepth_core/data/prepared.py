@@ -26,7 +26,7 @@ from sidepth_core.errors import DatasetError
 class PreparedDataset(Dataset[Clip]):
     """The clips of a cache that `prepare` made.
 
-    Pixels are mapped into memory, shared by all loader workers; nothing is decoded when the cache is raw.
+    A raw cache is read straight into the clip, from memory once the system has the files in its cache.
 
     Attributes:
         size: Height and width of the images.
@@ -42,13 +42,15 @@ class PreparedDataset(Dataset[Clip]):
             DatasetError: If the folder is no complete cache of this version.
         """
         self.folder = Path(folder)
-        manifest = self._manifest()
+        self._check_manifest()
         self.report = PrepareReport.load(self.folder / 'report.json')
         self.size = self.report.height, self.report.width
         self.clips = ClipTable.load(self.folder / 'clips.npz')
         self.weights = self._weights()
-        self._sources = len(manifest['sources'])
-        self._open()
+        self._shards = self._shards_of_sources()
+        self._starts = [
+            list(accumulate((len(shard.frames.position) for shard in shards), initial=0)) for shards in self._shards
+        ]
 
     def __len__(self) -> int:
         """Return the number of clips."""
@@ -60,7 +62,9 @@ class PreparedDataset(Dataset[Clip]):
         if not -len(self) <= index < len(self):
             raise IndexError(f'clip {index} of {len(self)}')
         places = [self._place(int(clips.source[index]), int(row)) for row in clips.frames[index]]
-        images = torch.from_numpy(np.stack([shard.image(row) for shard, row in places]))
+        images = torch.empty(len(places), 3, *self.size, dtype=torch.uint8)
+        for (shard, row), out in zip(places, images.numpy(), strict=True):
+            shard.read_image(row, out)
         shard, row = places[len(places) // 2]
         return Clip(
             images,
@@ -75,28 +79,15 @@ class PreparedDataset(Dataset[Clip]):
         places = [self._place(int(self.clips.source[index]), int(row)) for row in self.clips.frames[index]]
         return np.stack([shard.frames.pose[row] for shard, row in places])
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the mapped files out: each loader worker maps them itself."""
-        state = self.__dict__.copy()
-        del state['_shards'], state['_starts']
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Map the files again."""
-        self.__dict__.update(state)
-        self._open()
-
-    def _open(self) -> None:
-        self._shards: list[list[Shard]] = []
+    def _shards_of_sources(self) -> list[list[Shard]]:
+        shards = []
         for number, source in enumerate(self.report.sources):
             codec: Codec = 'raw' if source.codec == 'raw' else 'jpeg'
             folders = shard_folders(source_folder(self.folder, number))
-            self._shards.append([Shard(folder, self.size, codec) for folder in folders])
-        self._starts = [
-            list(accumulate((len(shard.frames.position) for shard in shards), initial=0)) for shards in self._shards
-        ]
+            shards.append([Shard(folder, self.size, codec) for folder in folders])
+        return shards
 
-    def _manifest(self) -> dict[str, Any]:
+    def _check_manifest(self) -> None:
         path = self.folder / 'cache.json'
         if not path.is_file():
             raise DatasetError(f'{str(self.folder)!r} is no prepared cache: expected cache.json in it')
@@ -105,7 +96,6 @@ class PreparedDataset(Dataset[Clip]):
             raise DatasetError(f'cache {str(self.folder)!r} has format {manifest.get("format")!r}, expected {FORMAT}')
         if not manifest.get('complete'):
             raise DatasetError(f'cache {str(self.folder)!r} is not complete: run `sidepth prepare` again to finish it')
-        return manifest
 
     def _weights(self) -> npt.NDArray[np.float64]:
         sharing: Counter[str] = Counter()

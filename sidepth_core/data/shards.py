@@ -161,7 +161,7 @@ class ShardWriter:
 
 
 class Shard:
-    """A complete shard, its pixels mapped into memory.
+    """A complete shard. No file stays open: caches have more shards than a process may open files.
 
     Attributes:
         frames: Its table.
@@ -173,26 +173,33 @@ class Shard:
         self._size = size
         height, width = size
         count = len(self.frames.position)
-        self._offsets = np.load(folder / 'offsets.npy') if codec == 'jpeg' else None
-        expected = int(self._offsets[-1]) if self._offsets is not None else count * 3 * height * width
-        pixels = _mapped(folder / 'images.bin', expected)
-        self._images = pixels if self._offsets is not None else pixels.reshape(count, 3, height, width)
+        self._codec = codec
+        if codec == 'jpeg':
+            self._offsets = np.load(folder / 'offsets.npy')
+        else:
+            self._offsets = np.arange(count + 1) * (3 * height * width)
         self._depth_row = np.cumsum(self.frames.has_depth) - 1
-        depths = int(self.frames.has_depth.sum())
-        self._depth = _mapped(folder / 'depth.bin', depths * height * width * 2).view(np.float16).reshape(-1, *size)
+        _check_length(folder / 'images.bin', int(self._offsets[-1]))
+        _check_length(folder / 'depth.bin', int(self.frames.has_depth.sum()) * height * width * 2)
 
-    def image(self, index: int) -> Planes:
-        """Return one image, (3, h, w) uint8; raw ones are not copied."""
-        if self._offsets is None:
-            return np.asarray(self._images[index])
-        blob = self._images[self._offsets[index] : self._offsets[index + 1]]
-        return np.ascontiguousarray(decode_compressed(blob).transpose(2, 0, 1))
+    def read_image(self, index: int, out: Planes) -> None:
+        """Read one image into (3, h, w) uint8, straight from the system's cache of the file where it is raw."""
+        start, end = int(self._offsets[index]), int(self._offsets[index + 1])
+        with (self.folder / 'images.bin').open('rb', buffering=0) as file:
+            file.seek(start)
+            if self._codec == 'raw':
+                file.readinto(out.data)
+            else:
+                out[...] = decode_compressed(file.read(end - start)).transpose(2, 0, 1)
 
     def depth_m(self, index: int) -> npt.NDArray[np.float32] | None:
         """Return the depth of one frame, (h, w) metres; None where it has none."""
         if not self.frames.has_depth[index]:
             return None
-        return depth_of_inverse(self._depth[self._depth_row[index]])
+        height, width = self._size
+        start = int(self._depth_row[index]) * height * width * 2
+        values = np.fromfile(self.folder / 'depth.bin', np.float16, height * width, offset=start)
+        return depth_of_inverse(values.reshape(height, width))
 
 
 def encode(image: npt.NDArray[np.uint8], codec: Codec) -> bytes:
@@ -208,9 +215,7 @@ def shard_folders(source_folder: Path) -> list[Path]:
     return sorted(path for path in source_folder.glob('shard-*') if path.is_dir())
 
 
-def _mapped(path: Path, length: int) -> npt.NDArray[np.uint8]:
-    """Return a file's bytes, mapped, after checking how many there are."""
+def _check_length(path: Path, length: int) -> None:
     found = path.stat().st_size
     if found != length:
         raise DatasetError(f'{str(path)!r} has {found} bytes, expected {length}: prepare the cache again')
-    return np.memmap(path, dtype=np.uint8, mode='r') if length else np.empty(0, np.uint8)

@@ -14,7 +14,7 @@ import numpy as np
 
 from sidepth_core.camera import Camera
 from sidepth_core.data.calibration import fitted, read_calibration
-from sidepth_core.data.deferred import DeferredSource, Pending
+from sidepth_core.data.deferred import DeferredSource, Pending, content_of
 from sidepth_core.data.frames import Frame, Image
 from sidepth_core.errors import ConfigError, DatasetError
 
@@ -44,7 +44,7 @@ class VideoSource(DeferredSource):
     @property
     def identity(self) -> str:
         """The path, its camera and rate."""
-        return f'{self.path.resolve()} {self.camera} {self.fps}'
+        return f'{content_of(self.path)}, {self.camera} {self.fps}'
 
     def expected(self) -> int | None:
         """Return the number of frames that the file's header tells, if it does."""

@@ -248,9 +248,30 @@ def test_a_second_call_does_nothing_and_another_cache_is_not_overwritten(tmp_pat
         prepare([Scene('other')], tmp_path / 'cache', SETTINGS)
 
 
+def test_a_recording_that_changed_is_not_taken_for_the_one_in_the_cache(tmp_path: Path) -> None:
+    images = tmp_path / 'images'
+    images.mkdir()
+    (images / 'camera.json').write_text(json.dumps(CAMERA.to_dict()))
+    for index, frame in enumerate(Scene(count=8)):
+        cv2.imwrite(str(images / f'{index}.png'), frame.image)
+    prepare([FolderSource(images, fps=10)], tmp_path / 'cache', SETTINGS)
+    (images / '7.png').unlink()
+    with pytest.raises(DatasetError, match=r'9 files.*asked for are.*8 files'):
+        prepare([FolderSource(images, fps=10)], tmp_path / 'cache', SETTINGS)
+
+
+def test_a_damaged_cache_is_refused(tmp_path: Path) -> None:
+    prepared(tmp_path, Scene(count=8))
+    images = next((tmp_path / 'cache').rglob('images.bin'))
+    images.write_bytes(images.read_bytes()[:-1])
+    with pytest.raises(DatasetError, match='expected 115200: prepare the cache again'):
+        PreparedDataset(tmp_path / 'cache')
+
+
 def test_images_squeezed_out_of_shape_are_mentioned(tmp_path: Path) -> None:
     report, _ = prepared(tmp_path, Scene(), replace(SETTINGS, width=160, height=32))
-    assert report.sources[0].notes == ('images of 160x64 are squeezed to 160x32: a height of 64 would keep their shape',)
+    (note,) = report.sources[0].notes
+    assert note == 'images of 160x64 are squeezed to 160x32: a height of 64 would keep their shape'
 
 
 def test_progress_is_told(tmp_path: Path) -> None:
