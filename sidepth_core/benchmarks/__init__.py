@@ -13,6 +13,8 @@ BENCHMARKS = {
     'inference': 'one image through the depth network, for every engine and precision',
     'loading': 'training triplets from a prepared cache and from a plain PIL + torchvision loader',
     'training_memory': 'peak memory of a training step with fused and with materialised attention',
+    'cameras': 'four cameras in one process and batch against a process for each',
+    'flicker': 'flicker of depth on a synthetic drive, with and without the stabiliser',
     'photometric_loss': 'the photometric loss of a batch against pad + avg_pool2d',
 }
 """Each benchmark, which is the function `rows` of the module of that name here, and what it measures."""

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
+from sidepth_core.benchmarks.flicker import flicker_pairs, median_error
+from sidepth_core.data.frames import DepthMap, Frame
+from sidepth_core.data.synthetic import SyntheticSource
+from sidepth_core.evaluation.flicker import mean_flicker
 from sidepth_core.stabiliser import Stabiliser
 
 PERIOD_NS = 100_000_000
@@ -74,3 +79,26 @@ def test_bytes_and_floats_are_the_same_picture() -> None:
         stabiliser(DEPTH, picture, 0, 0.5)
         results.append(stabiliser(DEPTH * 1.1, picture, PERIOD_NS, 0.5))
     torch.testing.assert_close(*results)
+
+
+def network_like(frame: Frame, index: int) -> torch.Tensor:
+    """Return true depth with the errors of a network: the scale jumps, surfaces waver."""
+    generator = torch.Generator().manual_seed(index)
+    coarse = torch.randn(1, 1, 6, 12, generator=generator)
+    waver = torch.nn.functional.interpolate(coarse, size=(48, 96), mode='bilinear')
+    factor = (0.05 * torch.randn(1, generator=generator) + 0.05 * waver).exp()
+    return torch.from_numpy(np.minimum(frame.depth_m, 100).astype(np.float32)) * factor
+
+
+def test_flicker_of_a_synthetic_drive_falls_and_error_does_not_rise() -> None:
+    frames = list(SyntheticSource('street', seed=5, frames=16, width=96, height=48))
+    stabiliser = Stabiliser()
+    raw: list[DepthMap] = []
+    steady: list[DepthMap] = []
+    for index, frame in enumerate(frames):
+        depth, picture = network_like(frame, index), torch.from_numpy(frame.image.copy()).permute(2, 0, 1)[None]
+        raw.append(depth[0, 0].numpy())
+        steady.append(stabiliser(depth, picture, frame.stamp_ns, 0.5)[0, 0].numpy())
+    before, after = (mean_flicker(flicker_pairs(frames, maps)[4:]).total for maps in (raw, steady))
+    assert after < 0.5 * before
+    assert median_error(frames, steady) < median_error(frames, raw)
