@@ -44,6 +44,9 @@ DEFAULT_CHECKPOINT = Path(__file__).parent / 'weights' / 'default'
 INFO_FILE = 'model.json'
 WEIGHTS_FILE = 'model.safetensors'
 HUB = 'hf://'
+RUN_FOLDERS = ('best', 'last')
+"""Where a training run keeps its checkpoints; the first that is there is taken."""
+
 DEPTH_PREFIX, POSE_PREFIX = 'depth_net.', 'pose_net.'
 ATTEMPTS = 3
 """How often a checkpoint is read again when another process replaces it meanwhile."""
@@ -94,8 +97,8 @@ def load_checkpoint(path: str | Path | None = None) -> Checkpoint:
     """Read a checkpoint; no code from it runs and nothing global changes.
 
     Args:
-        path: A directory, one of its two files, hf://ORGANISATION/REPOSITORY[/FOLDER][@REVISION], or None for the
-            one that comes with the package.
+        path: A directory, one of its two files, the folder of a training run (its best checkpoint, else its last),
+            hf://ORGANISATION/REPOSITORY[/FOLDER][@REVISION], or None for the one that comes with the package.
 
     Raises:
         CheckpointError: If it is missing, damaged, of a newer format, or not of the model that it claims to be.
@@ -148,6 +151,10 @@ def locate_checkpoint(path: str | Path | None = None) -> Path:
     if not path.is_dir():
         raise CheckpointError(f'no checkpoint at {str(path)!r}: expected a folder with {WEIGHTS_FILE} and {INFO_FILE}')
     missing = [name for name in (INFO_FILE, WEIGHTS_FILE) if not (path / name).exists()]
+    if len(missing) == 2:
+        for name in RUN_FOLDERS:
+            if (path / name / INFO_FILE).exists():
+                return path / name
     if missing and not list(path.glob('.model-*.safetensors')):
         raise CheckpointError(f'checkpoint {str(path)!r} is not complete: missing {" and ".join(missing)}')
     return path

@@ -14,7 +14,15 @@ from rich.table import Table
 from rich.text import Text
 
 from sidepth_core.camera import Camera
-from sidepth_core.checkpoint import HUB, INFO_FILE, WEIGHTS_FILE, Checkpoint, load_checkpoint, locate_checkpoint
+from sidepth_core.checkpoint import (
+    HUB,
+    INFO_FILE,
+    RUN_FOLDERS,
+    WEIGHTS_FILE,
+    Checkpoint,
+    load_checkpoint,
+    locate_checkpoint,
+)
 from sidepth_core.cli.prepare import show
 from sidepth_core.data.bag_files import BagFiles
 from sidepth_core.data.bags import BagSource
@@ -49,7 +57,8 @@ def main(argv: Sequence[str]) -> int:
 def is_checkpoint(path: str) -> bool:
     """Return whether a text names a checkpoint rather than a drive."""
     place = Path(path)
-    inside = place.is_dir() and any((place / name).exists() for name in (INFO_FILE, WEIGHTS_FILE))
+    folders = [place, *(place / name for name in RUN_FOLDERS)]
+    inside = any((folder / name).exists() for folder in folders for name in (INFO_FILE, WEIGHTS_FILE))
     return path.startswith(HUB) or place.name in {INFO_FILE, WEIGHTS_FILE} or place.suffix in {'.pth', '.pt'} or inside
 
 

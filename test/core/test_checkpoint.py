@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -51,10 +52,17 @@ def original() -> Checkpoint:
     return make()
 
 
+@pytest.fixture(scope='module')
+def master(original: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp('master')
+    save_checkpoint(folder, original._replace(pose_net=None))
+    return folder
+
+
 @pytest.fixture
-def saved(original: Checkpoint, tmp_path: Path) -> Path:
-    save_checkpoint(tmp_path / 'model', original)
-    return tmp_path / 'model'
+def saved(master: Path, tmp_path: Path) -> Path:
+    """A checkpoint of a depth network alone, which a test may damage."""
+    return Path(shutil.copytree(master, tmp_path / 'model'))
 
 
 def edit(directory: Path, **changes: Any) -> None:
@@ -69,8 +77,9 @@ def same(first: torch.nn.Module, second: torch.nn.Module) -> bool:
     return mine.keys() == theirs.keys() and all(torch.equal(tensor, theirs[name]) for name, tensor in mine.items())
 
 
-def test_a_checkpoint_comes_back_as_it_was(original: Checkpoint, saved: Path) -> None:
-    loaded = load_checkpoint(saved)
+def test_a_checkpoint_comes_back_as_it_was(original: Checkpoint, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, original)
+    loaded = load_checkpoint(tmp_path)
     assert loaded.info == INFO
     assert loaded.pose_net is not None
     assert loaded.pose_net.size == (32, 64)
@@ -78,7 +87,9 @@ def test_a_checkpoint_comes_back_as_it_was(original: Checkpoint, saved: Path) ->
     assert same(loaded.pose_net, original.pose_net)
     assert not loaded.depth_net.training
     assert all(parameter.requires_grad for parameter in loaded.depth_net.parameters())
-    assert sorted(path.name for path in saved.iterdir()) == ['model.json', 'model.safetensors']
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['model.json', 'model.safetensors']
+    names = load_file(tmp_path / 'model.safetensors').keys()
+    assert {name.split('.')[0] for name in names} == {'depth_net', 'pose_net'}
 
 
 @pytest.mark.parametrize('name', ['model.json', 'model.safetensors'])
@@ -87,13 +98,20 @@ def test_either_file_names_the_checkpoint(name: str, saved: Path) -> None:
     assert load_info(saved / name) == INFO
 
 
+def test_the_folder_of_a_training_run_stands_for_its_best_checkpoint(original: Checkpoint, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / 'last', original)
+    assert load_checkpoint(tmp_path).pose_net is not None
+    save_checkpoint(tmp_path / 'best', original._replace(pose_net=None))
+    assert load_checkpoint(tmp_path).pose_net is None
+
+
 def test_a_checkpoint_without_pose_has_none(original: Checkpoint, tmp_path: Path) -> None:
     save_checkpoint(tmp_path, original._replace(pose_net=None))
     assert load_checkpoint(tmp_path).pose_net is None
 
 
 def test_half_storage_halves_the_file_and_loads_as_float32(original: Checkpoint, saved: Path, tmp_path: Path) -> None:
-    save_checkpoint(tmp_path / 'half', original, half=True)
+    save_checkpoint(tmp_path / 'half', original._replace(pose_net=None), half=True)
     small, full = ((path / 'model.safetensors').stat().st_size for path in (tmp_path / 'half', saved))
     assert small < 0.52 * full
     loaded = load_checkpoint(tmp_path / 'half')
@@ -105,7 +123,7 @@ def test_half_storage_halves_the_file_and_loads_as_float32(original: Checkpoint,
 
 
 def test_a_kernel_too_large_for_float16_keeps_float32(tmp_path: Path) -> None:
-    checkpoint = make()
+    checkpoint = make()._replace(pose_net=None)
     with torch.no_grad():
         checkpoint.depth_net.decoder.half_conv.weight[0, 0, 0, 0] = 1e6
     save_checkpoint(tmp_path, checkpoint, half=True)
@@ -137,17 +155,12 @@ def test_loading_changes_no_random_numbers(saved: Path) -> None:
     assert torch.equal(torch.rand(4), expected)
 
 
-def test_the_file_holds_no_pickle_and_names_both_networks(saved: Path) -> None:
-    names = load_file(saved / 'model.safetensors').keys()
-    assert {name.split('.')[0] for name in names} == {'depth_net', 'pose_net'}
-
-
 @pytest.mark.parametrize('step', ['weights', 'info', 'rename'])
 def test_a_save_that_dies_leaves_a_whole_checkpoint(
     step: str, original: Checkpoint, saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process is killed while it writes the weights, while it writes the info, or before the last rename."""
-    new = make(seed=1)
+    new = make(seed=1)._replace(pose_net=None)
     old_replace, calls = Path.replace, []
 
     def dying_replace(path: Path, target: Path) -> Path:
@@ -189,7 +202,7 @@ def test_a_reader_beside_a_writer_and_after_its_kill_finds_whole_checkpoints(sav
     ) as writer:
         assert writer.stdout is not None
         assert writer.stdout.readline() == 'ready\n'
-        biases = {load_checkpoint(saved).depth_net.decoder.head.bias.item() for _ in range(6)}
+        biases = {load_checkpoint(saved).depth_net.decoder.head.bias.item() for _ in range(4)}
         os.kill(writer.pid, signal.SIGKILL)
     assert len(biases) > 1
     assert load_checkpoint(saved).info == INFO
@@ -235,7 +248,7 @@ def test_damaged_weights_are_told_by_their_digest(damage: Any, saved: Path) -> N
 
 
 def test_weights_of_another_checkpoint_are_told_by_their_digest(saved: Path, tmp_path: Path) -> None:
-    save_checkpoint(tmp_path / 'other', make(seed=2))
+    save_checkpoint(tmp_path / 'other', make(seed=2)._replace(pose_net=None))
     (tmp_path / 'other' / 'model.safetensors').replace(saved / 'model.safetensors')
     with pytest.raises(CheckpointError, match='of another checkpoint'):
         load_checkpoint(saved)
@@ -273,7 +286,7 @@ def test_weights_of_another_backbone_than_the_json_says_are_listed(saved: Path) 
     with pytest.raises(CheckpointError, match=r"backbone 'resnet18' says model\.json") as caught:
         load_checkpoint(saved)
     assert 'missing depth_net.encoder.stem.0.weight' in str(caught.value)
-    assert 'unknown depth_net.encoder.stages.0.0.0.weight' in str(caught.value)
+    assert 'unknown depth_net.encoder.stages.' in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -291,7 +304,8 @@ def test_an_info_that_contradicts_itself_is_refused(changes: dict[str, Any], mes
 
 
 def test_a_metric_that_is_not_finite_is_null_in_json(original: Checkpoint, tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, original._replace(info=replace(INFO, metrics={'abs_rel': float('nan')})))
+    info = replace(INFO, metrics={'abs_rel': float('nan')})
+    save_checkpoint(tmp_path, Checkpoint(original.depth_net, None, info))
     text = (tmp_path / 'model.json').read_text()
     assert json.loads(text, parse_constant=pytest.fail)['metrics'] == {'abs_rel': None}
     assert str(load_info(tmp_path).metrics['abs_rel']) == 'nan'
