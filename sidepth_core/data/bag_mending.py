@@ -142,7 +142,7 @@ def copy_readable_rows(path: Path, folder: Path) -> Path:
     copy = folder / path.name
     copy.unlink(missing_ok=True)
     with (
-        closing(sqlite3.connect(f'file:{path}?mode=ro&immutable=1', uri=True)) as damaged,
+        closing(sqlite3.connect(f'{path.resolve().as_uri()}?mode=ro&immutable=1', uri=True)) as damaged,
         closing(sqlite3.connect(copy)) as whole,
     ):
         # SQLite refuses a file shorter than its header says, unless one is about to repair it.
