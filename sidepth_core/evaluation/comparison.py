@@ -112,13 +112,13 @@ def _rows(before: DriveEvaluation, after: DriveEvaluation) -> list[Row]:
     return [
         row('AbsRel, median-scaled', lambda drive: _figure(drive, 'depth', 'scaled', 'abs_rel')),
         row('d1, median-scaled', lambda drive: _figure(drive, 'depth', 'scaled', 'd1'), lower=False),
-        row('RMSE, median-scaled [m]', lambda drive: _figure(drive, 'depth', 'scaled', 'rmse')),
+        row('RMSE in m, median-scaled', lambda drive: _figure(drive, 'depth', 'scaled', 'rmse')),
         row('AbsRel, as it is', lambda drive: _figure(drive, 'depth', 'unscaled', 'abs_rel')),
         row('view synthesis error', lambda drive: _figure(drive, 'synthesis', 'error')),
         row('pixels explained by motion', lambda drive: _figure(drive, 'synthesis', 'explained'), lower=False),
         row('flicker', lambda drive: _figure(drive, 'flicker', 'total')),
         row('zoom drift, std at 2x', _zoom_drift),
-        row('ATE [m]', lambda drive: _figure(drive, 'pose', 'ate_m')),
+        row('ATE in m', lambda drive: _figure(drive, 'pose', 'ate_m')),
         row('|log| of true over estimated step', _scale_error),
     ]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from sidepth_core.evaluation.depth_metrics import DepthProtocol, DepthScores
@@ -27,7 +28,7 @@ DEPTH_HEADS = ('AbsRel', 'SqRel', 'RMSE', 'RMSElog', 'SILog', 'd1', 'd2', 'd3')
 
 def print_drive(console: Console, drive: DriveEvaluation, protocol: DepthProtocol) -> None:
     """Print every table that a drive's evaluation has, and its notes."""
-    console.print(f'\n[bold]{drive.name}[/bold]: {drive.frames} frames')
+    console.print(f'\n[bold]{escape(drive.name)}[/bold]: {drive.frames} frames', highlight=False)
     if drive.depth is not None:
         console.print(_depth_table(drive.depth, protocol))
     if drive.zoom:
