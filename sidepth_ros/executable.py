@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 
 import rclpy
@@ -17,7 +18,7 @@ def without_ros_arguments(argv: Sequence[str]) -> list[str]:
 
 
 def run_node(name: str, argv: Sequence[str], work: Callable[[Node], None]) -> int:
-    """Run `work` with a node, and return the exit status: an error of ours is one line on stderr, Ctrl-C is success.
+    """Run `work` with a node, and return the exit status: an error of ours is one line on stderr, being ended is success.
 
     Args:
         name: Name of the node, where `argv` does not remap it.
@@ -26,6 +27,8 @@ def run_node(name: str, argv: Sequence[str], work: Callable[[Node], None]) -> in
     """
 
     def guarded(arguments: Sequence[str]) -> int:
+        # SIGTERM, with which a launch insists, ends it as SIGINT does; rclpy calls this handler after its own.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         rclpy.init(args=list(arguments))
         try:
             work(rclpy.create_node(name))

@@ -230,7 +230,7 @@ def test_ros2_launch_brings_depth_out_of_a_camera(
             graph.spin_until(lambda: len(depths) >= 5, 'five depth images')
         assert (depths[0].width, depths[0].height, depths[0].encoding) == (160, 96, '32FC1')
     finally:
-        camera.end()
+        camera.end(signal.SIGTERM)
         status = launch.end(signal.SIGINT, timeout_s=60)
     assert status == 0
     assert 'process has finished cleanly' in launch.said()
