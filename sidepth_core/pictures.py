@@ -16,10 +16,10 @@ import torch
 
 from sidepth_core.camera import Camera
 from sidepth_core.colour_maps import colour_depth
-from sidepth_core.data.frames import DepthMap
 from sidepth_core.errors import ConfigError
 
 Picture = npt.NDArray[np.uint8]
+DepthMap = npt.NDArray[np.float32]
 
 BACKGROUND = (24, 26, 30)
 LINES = (70, 74, 82)

@@ -12,8 +12,8 @@ ROS = ('rclpy', 'sidepth_ros', 'cv_bridge', 'launch', 'launch_ros', 'builtin_int
 
 FLOORS = (
     {'errors'},
-    {'camera', 'images'},
-    {'geometry', 'rectify', 'scale', 'stabiliser', 'gates'},
+    {'camera', 'images', 'precision'},
+    {'geometry', 'rectify', 'scale', 'stabiliser', 'gates', 'depth_maps', 'colour_maps'},
     {'models', 'losses', 'zoom'},
     {'checkpoint', 'checkpoint_info', 'pictures'},
     {'data', 'engines'},
