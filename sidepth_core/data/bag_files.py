@@ -141,8 +141,7 @@ class BagFiles:
                 except Exception as error:  # noqa: BLE001 - each storage of rosbags has errors of its own for damage
                     self.notes.append(f'{reader.path} is damaged, the rest of it is lost: {error}')
                     break
-                raw = zstd.decompress(data) if data[:4] == ZSTD_MAGIC else data
-                yield Message(connection.topic, _spelled(connection.msgtype), log_ns, raw)
+                yield Message(connection.topic, _spelled(connection.msgtype), log_ns, _expanded(data))
 
     def _metadata(self) -> dict[str, Any]:
         """Return what metadata.yaml says; nothing where it is absent or damaged."""
@@ -259,6 +258,16 @@ class BagFiles:
                 'QoS differs between metadata.yaml and the files, which are read themselves so that no message is '
                 f'lost: {", ".join(differing)}'
             )
+
+
+def _expanded(data: bytes) -> bytes:
+    """Return a message without its compression; nothing of one that is damaged, which no reader takes for whole."""
+    if data[:4] != ZSTD_MAGIC:
+        return data
+    try:
+        return zstd.decompress(data)
+    except zstd.ZstdError:
+        return b''
 
 
 def _storage_files(folder: Path) -> list[Path]:

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from rosbags.serde import SerdeError
-from rosbags.typesys import Stores, TypesysError, get_typestore
+from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
 from sidepth_core.camera import Camera
@@ -103,8 +102,7 @@ class Recording:
         for message in self.files.messages(topics):
             try:
                 content: Content = self._types.deserialize_cdr(message.data, message.type)
-            except (SerdeError, TypesysError, ValueError, IndexError, UnicodeDecodeError, AssertionError):
-                # rosbags meets a message that is too short with whatever the missing bytes cause.
+            except Exception:  # noqa: BLE001 - rosbags fails on too few bytes with whatever their lack causes
                 self.damaged[message.topic] += 1
                 continue
             header = getattr(content, 'header', None)
