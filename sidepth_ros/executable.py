@@ -18,7 +18,7 @@ def without_ros_arguments(argv: Sequence[str]) -> list[str]:
 
 
 def run_node(name: str, argv: Sequence[str], work: Callable[[Node], None]) -> int:
-    """Run `work` with a node, and return the exit status: an error of ours is one line on stderr, being ended is success.
+    """Run `work` with a node; an error of ours is one line on stderr. Being ended is success. Return the exit status.
 
     Args:
         name: Name of the node, where `argv` does not remap it.
