@@ -105,6 +105,16 @@ def test_tables_that_do_not_fit_are_refused(tmp_path: Path, name: str, text: str
         list(FolderSource(tmp_path / 'drive'))
 
 
+def test_intrinsics_in_doubt_are_mentioned(tmp_path: Path) -> None:
+    path = drive(tmp_path / 'drive')
+    # Those of an image twice as large.
+    odd = Camera(64, 48, 100, 100, 63.5, 47.5)
+    (path / 'camera.json').write_text(json.dumps(odd.to_dict()))
+    source = FolderSource(path)
+    list(source)
+    assert any('far from the middle' in note for note in source.report.notes)
+
+
 def test_depth_pngs_have_the_unit_that_camera_json_says(tmp_path: Path) -> None:
     path = drive(tmp_path / 'drive', count=1)
     (path / 'depth' / '0.npy').unlink()
