@@ -60,10 +60,6 @@ class Stabiliser:
         self.depth_step = depth_step
         self._past: _Past | None = None
 
-    def reset(self) -> None:
-        """Forget the past: time jumped, or the network changed."""
-        self._past = None
-
     def __call__(self, depth: Tensor, image: Tensor, stamp_ns: int, time_constant_s: float) -> Tensor:
         """Return the stabilised depth map.
 

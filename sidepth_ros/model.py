@@ -39,11 +39,12 @@ class Model(NamedTuple):
 
         Args:
             pictures: Rectified, on the device.
-            focal_px: Focal length of each, (B,), pixels of that picture.
+            focal_px: Focal length of each, (B,), pixels of that picture; of a squeezed one the geometric mean.
         """
         if len({picture.shape for picture in pictures}) > 1:
             height, width = self.estimator.size
-            focal_px = focal_px * torch.tensor([width / picture.shape[-1] for picture in pictures])
+            areas = torch.tensor([picture.shape[-2] * picture.shape[-1] for picture in pictures])
+            focal_px = focal_px * (height * width / areas).sqrt()
             pictures = [_resized(picture, height, width) for picture in pictures]
         return self.estimator.depth(torch.cat(list(pictures)), focal_px.to(self.device))
 
@@ -111,12 +112,6 @@ class Loader:
         self._request: Settings | None = None
         self._outcome: Outcome | None = None
         self._thread: threading.Thread | None = None
-
-    @property
-    def busy(self) -> bool:
-        """Whether a request is under way."""
-        with self._lock:
-            return self._thread is not None
 
     def request(self, settings: Settings) -> None:
         """Load what the settings name, after what is being loaded now."""

@@ -87,7 +87,8 @@ class Processor:
     def __call__(self, views: Sequence[View], model: Model, settings: Settings) -> list[Estimate]:
         """Return an estimate for each view; all go through the network together."""
         pictures = [self._rectified(view, model.device) for view in views]
-        focal = torch.tensor([view.calibration.target.fx for view in views])
+        targets = [view.calibration.target for view in views]
+        focal = torch.tensor([math.sqrt(target.fx * target.fy) for target in targets])
         depth = model.depth(pictures, focal)
         wanted = settings.confidence_gate or any(view.wants_confidence for view in views)
         confidence = None

@@ -57,7 +57,6 @@ class Report:
         other_clock: Whether stamps are too far from now to be of this clock.
         fault: What was wrong with the last dropped image, while it is recent; else empty.
         jumps: How often time jumped back.
-        drops_recent: Images dropped in the last while.
     """
 
     images: int
@@ -76,7 +75,6 @@ class Report:
     other_clock: bool
     fault: str
     jumps: int
-    drops_recent: int
 
 
 class Statistics:
@@ -89,7 +87,6 @@ class Statistics:
         self._dropped: Counter[str] = Counter()
         self._in: deque[float] = deque(maxlen=4096)
         self._out: deque[tuple[float, float, float]] = deque(maxlen=4096)
-        self._drop_times: deque[float] = deque(maxlen=4096)
         self._last_image = self._last_info = -float('inf')
         self._image_stamps: deque[int] = deque(maxlen=LATEST_STAMPS)
         self._info_stamps: deque[int] = deque(maxlen=LATEST_STAMPS)
@@ -145,7 +142,6 @@ class Statistics:
         with self._lock:
             now = self._now()
             self._dropped[reason] += 1
-            self._drop_times.append(now)
             if not detail:
                 return False
             self._fault = (now, f'{reason}: {detail}')
@@ -178,7 +174,6 @@ class Statistics:
                 other_clock=bool(recent) and not plausible,
                 fault=self._fault[1] if now - self._fault[0] < WINDOW_S else '',
                 jumps=self._jumps,
-                drops_recent=sum(now - time < WINDOW_S for time in self._drop_times),
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -45,7 +46,7 @@ def depth_maps(estimator: DepthEstimator, frames: Sequence[Frame], *, stabilise:
     stabiliser, found = Stabiliser(), []
     for frame in frames:
         picture = torch.from_numpy(frame.image.copy()).permute(2, 0, 1)[None].to(estimator.device)
-        focal_px = None if frame.camera is None else torch.tensor([frame.camera.fx])
+        focal_px = None if frame.camera is None else torch.tensor([math.sqrt(frame.camera.fx * frame.camera.fy)])
         depth = estimator.depth(picture, focal_px)
         if stabilise:
             depth = stabiliser(depth, picture, frame.stamp_ns, TIME_CONSTANT_S)

@@ -63,14 +63,6 @@ def test_first_map_and_maps_after_a_jump_come_back_as_they_are() -> None:
         assert stabiliser(other, PICTURE, stamp, 0.5) is other
 
 
-def test_reset_forgets_the_past() -> None:
-    stabiliser = Stabiliser()
-    stabiliser(DEPTH, PICTURE, 0, 0.5)
-    stabiliser.reset()
-    other = DEPTH * 1.5
-    assert stabiliser(other, PICTURE, PERIOD_NS, 0.5) is other
-
-
 def test_bytes_and_floats_are_the_same_picture() -> None:
     bytes_picture = (PICTURE * 255).round().to(torch.uint8)
     results = []

@@ -18,11 +18,13 @@ from sidepth_ros.conversions import NumpyCodec
 
 pytestmark = pytest.mark.ros
 
+CONFIG = Path(__file__).parents[2] / 'config' / 'depth.yaml'
+
 
 @pytest.fixture(scope='module')
 def camera(shared_graph: Graph, tiny_checkpoint: Path) -> Iterator[FakeCamera]:
-    """Return a camera that a running node listens to."""
-    shared_graph.start(tiny_checkpoint, range_gate=False, confidence='flip')
+    """Return a camera that a running node listens to; it takes its defaults from the config file."""
+    shared_graph.start(tiny_checkpoint, '--params-file', str(CONFIG), range_gate=False, confidence='flip')
     camera = FakeCamera(shared_graph)
     camera.wait_until_heard()
     return camera
