@@ -137,3 +137,7 @@ def test_a_distorted_view_rectified_is_the_rectified_view(model: str) -> None:
     # Only the pixels that the boxes' edges run through may differ.
     assert (np.abs(flat.astype(int) - expected) > 128).mean() < 0.02
     assert 0.05 < (expected > 0).mean() < 0.9
+
+
+def test_an_empty_world_is_all_background() -> None:
+    assert np.isinf(depth_of(Builder().build())).all()

@@ -1,4 +1,4 @@
-"""The two index operations that rendering lives on, in their fast forms.
+"""The few array operations that rendering lives on, in their fast forms.
 
 Measured on one core: index_select takes a sixth of the time of x[index], numpy's flatnonzero a seventh of nonzero's.
 """
@@ -30,3 +30,8 @@ def put(values: Tensor, index: Tensor, new: Tensor) -> None:
 def unit(vectors: Tensor) -> Tensor:
     """Return vectors (3, P) scaled to length 1."""
     return vectors * torch.rsqrt((vectors * vectors).sum(dim=0).clamp_(1e-30))
+
+
+def column(colour: tuple[float, float, float], like: Tensor) -> Tensor:
+    """Return a colour as (3, 1), of the dtype and on the device of another tensor."""
+    return torch.tensor(colour, dtype=like.dtype, device=like.device)[:, None]

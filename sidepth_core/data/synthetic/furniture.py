@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from sidepth_core.data.synthetic.palette import Palette
@@ -45,17 +43,13 @@ def cabinet(build: Builder, palette: Palette, rng: Random, x: float, y: float, s
 
 def chair(build: Builder, palette: Palette, rng: Random, x: float, y: float, yaw: float) -> None:
     """Add a chair with four legs and a back."""
+    build = build.within(x, y, yaw)
     cover = int(rng.choice(palette.paints))
-    cos, sin = math.cos(yaw), math.sin(yaw)
-
-    def put(dx: float, dy: float, z: float, size: tuple[float, float, float], material: int) -> None:
-        build.box((x + cos * dx - sin * dy, y + sin * dx + cos * dy, z), size, material, yaw=yaw)
-
-    put(0, 0, 0.45, (0.44, 0.44, 0.06), cover)
-    put(-0.2, 0, 0.72, (0.05, 0.42, 0.45), cover)
+    build.box((0, 0, 0.45), (0.44, 0.44, 0.06), cover)
+    build.box((-0.2, 0, 0.72), (0.05, 0.42, 0.45), cover)
     for dx in (-0.19, 0.19):
         for dy in (-0.19, 0.19):
-            put(dx, dy, 0.21, (0.04, 0.04, 0.42), palette.metal)
+            build.box((dx, dy, 0.21), (0.04, 0.04, 0.42), palette.metal)
 
 
 def table(build: Builder, palette: Palette, rng: Random, x: float, y: float) -> None:

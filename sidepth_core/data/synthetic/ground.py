@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from sidepth_core.data.synthetic.arrays import pick, put, where_true
+from sidepth_core.data.synthetic.arrays import column, pick, put, where_true
 from sidepth_core.data.synthetic.path import Segment
 from sidepth_core.data.synthetic.rays import Rays
 from sidepth_core.data.synthetic.textures import MaterialTable, Surface, albedo, band, pulses
@@ -192,7 +192,7 @@ def _blend_bands(
 
 
 def _linear(colour: tuple[float, float, float], like: Tensor) -> Tensor:
-    return torch.tensor(colour, dtype=like.dtype, device=like.device).square()[:, None]
+    return column(colour, like).square()
 
 
 def ground_shade(solids: Solids, rays: Rays, depth_m: Tensor, camera_height_m: float, softness: float) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,85 +13,64 @@ from sidepth_core.data.synthetic.shapes import Builder, Kind
 Random = np.random.Generator
 
 
+class Body(NamedTuple):
+    """A kind of vehicle: length, width and height in metres, and where its windows begin, as a share of the height."""
+
+    length: float
+    width: float
+    height: float
+    belt: float
+
+
+CAR, VAN, LORRY = Body(4.3, 1.78, 1.48, 0.6), Body(4.9, 1.9, 1.95, 0.52), Body(7.5, 2.4, 3.1, 0.4)
+
+
 def car(build: Builder, palette: Palette, rng: Random, x: float, y: float, yaw: float = 0.0) -> None:
     """Add a car, a van or a small lorry that points along yaw."""
-    style = rng.choice(['car', 'car', 'car', 'van', 'lorry'])
-    choice = int(rng.integers(len(palette.paints)))
-    paint = palette.paints[choice]
-    length, width, height = {'car': (4.3, 1.78, 1.48), 'van': (4.9, 1.9, 1.95), 'lorry': (7.5, 2.4, 3.1)}[str(style)]
-    length, height = length * rng.uniform(0.9, 1.1), height * rng.uniform(0.94, 1.06)
-    radius = 0.32 if style != 'lorry' else 0.45
-    belt = {'car': 0.6, 'van': 0.52, 'lorry': 0.4}[str(style)] * height
-    cos, sin = math.cos(yaw), math.sin(yaw)
+    build = build.within(x, y, yaw)
+    kind = (CAR, CAR, CAR, VAN, LORRY)[int(rng.integers(5))]
+    body = kind._replace(length=kind.length * rng.uniform(0.9, 1.1), height=kind.height * rng.uniform(0.94, 1.06))
+    number = int(rng.integers(len(palette.paints)))
+    paint, sill = palette.paints[number], body.belt * body.height
+    sides = (palette.tails[number], palette.heads[number], *(paint,) * 6)
+    build.box((0, 0, (sill + 0.22) / 2), (body.length, body.width, sill - 0.22), sides)
+    build.box((0, 0, 0.27), (body.length * 0.96, body.width * 0.94, 0.2), palette.dark)
+    _wheels(build, palette, body, 0.45 if kind is LORRY else 0.32)
+    if kind is LORRY:
+        _load(build, palette, rng, body, sill, paint)
+    else:
+        _cabin(build, palette, rng, body, sill, paint, slanted=kind is CAR)
 
-    def put(
-        kind: Kind,
-        along: float,
-        aside: float,
-        z: float,
-        size: tuple[float, float, float],
-        rows: int | tuple[int, ...],
-        **more: object,
-    ) -> None:
-        centre = (x + cos * along - sin * aside, y + sin * along + cos * aside, z)
-        build.add(kind, centre, size, rows, yaw=yaw, **more)  # type: ignore[arg-type]
 
-    ends = (palette.tails[choice], palette.heads[choice])
-    put(Kind.BOX, 0, 0, (belt + 0.22) / 2, (length, width, belt - 0.22), (*ends, *(paint,) * 6))
-    put(Kind.BOX, 0, 0, 0.27, (length * 0.96, width * 0.94, 0.2), palette.dark)
-    for along in (-0.31, 0.31):
-        put(
-            Kind.CYLINDER,
-            along * length,
-            0,
-            radius,
-            (2 * radius, 2 * radius, width * 1.02),
-            palette.tyre,
-            lie=True,
-            shadow=False,
-        )
-        put(
-            Kind.CYLINDER,
-            along * length,
-            0,
-            radius,
-            (1.2 * radius, 1.2 * radius, width * 1.04),
-            palette.hub,
-            lie=True,
-            shadow=False,
-        )
-    glass, top = palette.car_glass, paint
-    if style == 'lorry':
-        put(
-            Kind.BOX,
-            -0.12 * length,
-            0,
-            (belt + height) / 2,
-            (length * 0.74, width * 1.03, height - belt),
-            int(rng.choice(palette.walls)),
-        )
-        put(
-            Kind.CUT_BOX,
-            0.38 * length,
-            0,
-            belt + 0.49,
-            (length * 0.22, width * 0.96, 1.0),
-            (paint, glass, paint, paint, paint, paint, glass, glass),
-            cuts=((1.0, 0.0, 0.35, 1.05),),
-        )
-        return
-    front = 0.62 if style == 'car' else 0.3
-    rear = rng.uniform(0.2, 0.6) if style == 'car' else 0.08
-    share = 0.62 if style == 'car' else 0.8
-    cabin = height - belt
+def _wheels(build: Builder, palette: Palette, body: Body, radius: float) -> None:
+    for along in (-0.31 * body.length, 0.31 * body.length):
+        for size, width, material in ((2.0, 1.02, palette.tyre), (1.2, 1.04, palette.hub)):
+            shape = (size * radius, size * radius, body.width * width)
+            build.add(Kind.CYLINDER, (along, 0, radius), shape, material, lie=True, shadow=False)
+
+
+def _load(build: Builder, palette: Palette, rng: Random, body: Body, sill: float, paint: int) -> None:
+    """Add a lorry's box and its driver's cabin."""
+    box = (body.length * 0.74, body.width * 1.03, body.height - sill)
+    build.box((-0.12 * body.length, 0, (sill + body.height) / 2), box, int(rng.choice(palette.walls)))
+    glass = palette.glass
+    faces = (paint, glass, paint, paint, paint, paint, glass, glass)
+    cabin = (body.length * 0.22, body.width * 0.96, 1.0)
+    build.add(Kind.CUT_BOX, (0.38 * body.length, 0, sill + 0.49), cabin, faces, cuts=((1.0, 0.0, 0.35, 1.05),))
+
+
+def _cabin(
+    build: Builder, palette: Palette, rng: Random, body: Body, sill: float, paint: int, *, slanted: bool
+) -> None:
+    """Add windows under a roof, slanted in front and behind."""
+    front, rear, share = (0.62, float(rng.uniform(0.2, 0.6)), 0.62) if slanted else (0.3, 0.08, 0.8)
+    glass, height = palette.glass, body.height - sill
     planes = ((1.0, 0.0, front / 2, 1 - front / 2), (-1.0, 0.0, rear / 2, 1 - rear / 2))
-    put(
+    build.add(
         Kind.CUT_BOX,
-        -0.07 * length if style == 'car' else -0.08 * length,
-        0,
-        belt + cabin / 2 - 0.01,
-        (length * share, width * 0.88, cabin),
-        (glass, glass, glass, glass, top, top, glass, glass),
+        (-0.075 * body.length, 0, sill + height / 2 - 0.01),
+        (body.length * share, body.width * 0.88, height),
+        (glass, glass, glass, glass, paint, paint, glass, glass),
         cuts=planes,
     )
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sidepth_core.camera import Camera
-from sidepth_core.data.synthetic.arrays import pick, put, where_true
+from sidepth_core.data.synthetic.arrays import column, pick, put, where_true
 from sidepth_core.data.synthetic.ground import Ground, Patch, ground_colour, ground_depth, ground_shade, locate
 from sidepth_core.data.synthetic.hits import facets
 from sidepth_core.data.synthetic.path import Segment
@@ -21,8 +21,8 @@ from sidepth_core.data.synthetic.textures import MaterialTable, albedo
 from sidepth_core.data.synthetic.trace import Pairs, Solids, cast, shadow_view, trace, view
 
 Array = npt.NDArray[np.float64]
-SUB_PIXELS = ((-0.375, -0.125), (0.125, -0.375), (0.375, 0.125), (-0.125, 0.375))
-"""Where a pixel on an edge is sampled besides its centre (a rotated square), in pixels."""
+SUB_PIXELS = ((0.34, 0.12), (-0.28, 0.23), (-0.06, -0.35))
+"""Where a pixel on an edge is sampled besides its centre (a turned triangle around it), in pixels."""
 EDGE_CONTRAST = 0.05
 """Pixels whose neighbour shows another surface, this much brighter or darker (0..1), are sampled again."""
 
@@ -85,6 +85,18 @@ class _Samples(NamedTuple):
     solid: Tensor
     shade: Tensor
 
+    def picked(self, index: Tensor) -> _Samples:
+        return _Samples(*(pick(values, index) for values in self))
+
+
+class _Scene(NamedTuple):
+    """A moment as one camera sees it."""
+
+    moment: Moment
+    solids: Solids
+    T_world_camera: Array
+    rays: Rays
+
 
 def render(
     moment: Moment, T_world_camera: Array, camera: Camera, device: torch.device, *, antialias: bool = True
@@ -96,7 +108,7 @@ def render(
         T_world_camera: (4, 4), optical frame to world.
         camera: The camera, distorted or not.
         device: Where to compute.
-        antialias: Sample the pixels on edges five times. Depth is that of the pixel's centre all the same.
+        antialias: Sample the pixels on edges four times. Depth is that of the pixel's centre all the same.
     """
     rays = camera_rays(camera, device)
     sun = np.asarray(moment.light.sun)
@@ -106,59 +118,65 @@ def render(
     on_ground = torch.where(hits.solid < 0, hits.depth_m, torch.inf)
     shadows = shadow_view(moment.shapes, T_world_camera, sun, rays)
     shade = ground_shade(shadows, rays, on_ground, float(T_world_camera[2, 3]), moment.light.softness)
+    scene = _Scene(moment, solids, T_world_camera, rays)
     samples = _Samples(rays.x, rays.y, hits.depth_m, hits.solid, shade)
-    image, surface = _shade(moment, solids, samples, T_world_camera, rays)
-    if antialias:
-        edges = where_true(_edges(surface, image, rays))
-        if len(edges):
-            put(image, edges, _supersample(moment, solids, samples, hits.pairs, image, edges, T_world_camera, rays))
+    image, surface = _shade(scene, samples)
+    edges = where_true(_edges(surface, image, rays) & antialias)
+    if len(edges):
+        put(image, edges, _supersample(scene, samples, hits.pairs, image, edges))
     image = image * rays.valid
     depth = torch.where(rays.valid, hits.depth_m, torch.nan)
     return Rendering(image.reshape(3, rays.height, rays.width), depth.reshape(rays.height, rays.width))
 
 
-def _shade(
-    moment: Moment, solids: Solids, samples: _Samples, T_world_camera: Array, rays: Rays
-) -> tuple[Tensor, Tensor]:
+def _shade(scene: _Scene, samples: _Samples) -> tuple[Tensor, Tensor]:
     """Return the toned colour (3, P) and a number (P,) that differs between surfaces."""
-    light = moment.light
     colour = torch.empty(3, len(samples.x), device=samples.x.device)
     surface = torch.full_like(samples.solid, -2)
-    direct, ambient, air = (
-        torch.tensor(part, device=colour.device, dtype=colour.dtype)[:, None]
-        for part in (light.direct, light.ambient, moment.sky.horizon)
-    )
     on_sky = torch.isinf(samples.depth_m)
-    sky = where_true(on_sky)
-    put(
-        colour,
-        sky,
-        sky_colour(moment.sky, light.sun, pick(samples.x, sky), pick(samples.y, sky), T_world_camera, max(rays.step)),
-    )
-    ground = where_true((samples.solid < 0) & ~on_sky)
-    on_ground = _Samples(*(pick(values, ground) for values in samples))
-    segments = None if moment.ground.aligned else moment.segments
-    place = locate(segments, on_ground.x, on_ground.y, on_ground.depth_m, T_world_camera, rays)
-    fall = direct * (light.sun[2] * (1 - on_ground.shade)) + ambient * (1 - 0.35 * on_ground.shade)
-    lit = ground_colour(moment.ground, moment.patches, moment.table, place) * fall
-    put(colour, ground, _hazed(lit, on_ground.depth_m, air, light.haze))
+    sky, ground = where_true(on_sky), where_true((samples.solid < 0) & ~on_sky)
+    put(colour, sky, _sky(scene, samples.picked(sky)))
+    put(colour, ground, _ground(scene, samples.picked(ground)))
     surface.index_fill_(0, ground, -1)
     solid = where_true(samples.solid >= 0)
-    row, depth = pick(samples.solid, solid), pick(samples.depth_m, solid)
-    facet = facets(solids, row, pick(samples.x, solid), pick(samples.y, solid), depth, rays.step)
-    look = albedo(moment.table, facet.surface)
+    lit, faces = _solids(scene, samples.picked(solid))
+    put(colour, solid, lit)
+    put(surface, solid, faces)
+    # A shoulder instead of clipping, then the display's square-root tone curve.
+    return torch.sqrt_(1 - torch.exp_(colour * -scene.moment.light.exposure)), surface
+
+
+def _sky(scene: _Scene, samples: _Samples) -> Tensor:
+    moment, step = scene.moment, max(scene.rays.step)
+    return sky_colour(moment.sky, moment.light.sun, samples.x, samples.y, scene.T_world_camera, step)
+
+
+def _ground(scene: _Scene, samples: _Samples) -> Tensor:
+    moment, light = scene.moment, scene.moment.light
+    segments = None if moment.ground.aligned else moment.segments
+    place = locate(segments, samples.x, samples.y, samples.depth_m, scene.T_world_camera, scene.rays)
+    direct, ambient = column(light.direct, samples.x), column(light.ambient, samples.x)
+    # In the shade a part of the sky is hidden too.
+    fall = direct * (light.sun[2] * (1 - samples.shade)) + ambient * (1 - 0.35 * samples.shade)
+    lit = ground_colour(moment.ground, moment.patches, moment.table, place) * fall
+    return _hazed(moment, lit, samples.depth_m)
+
+
+def _solids(scene: _Scene, samples: _Samples) -> tuple[Tensor, Tensor]:
+    """Return the colour (3, P) of solids and a number (P,) for each of their faces."""
+    light = scene.moment.light
+    facet = facets(scene.solids, samples.solid, samples.x, samples.y, samples.depth_m, scene.rays.step)
+    look = albedo(scene.moment.table, facet.surface)
+    direct, ambient = column(light.direct, samples.x), column(light.ambient, samples.x)
+    # Less light reaches what is close to the ground.
     contact = 1 - 0.4 * torch.exp(facet.above_m * -3)
     fall = ambient * ((0.75 + 0.25 * facet.up) * contact) + direct * facet.sun.clamp(0)
-    lit = look.colour * look.grain * torch.lerp(fall, torch.full_like(fall, 1.0), look.glow)
-    put(colour, solid, _hazed(lit, depth, air, light.haze))
-    put(surface, solid, row * FACES + facet.face)
-    # A shoulder instead of clipping, then the display's square-root tone curve.
-    exposed = colour * light.exposure
-    return torch.sqrt_(1 - torch.exp_(-exposed)), surface
+    lit = look.colour * look.grain * torch.lerp(fall, torch.ones_like(fall), look.glow)
+    return _hazed(scene.moment, lit, samples.depth_m), samples.solid * FACES + facet.face
 
 
-def _hazed(colour: Tensor, depth_m: Tensor, air: Tensor, haze: float) -> Tensor:
-    return torch.lerp(air, colour, torch.exp(depth_m * -haze))
+def _hazed(moment: Moment, colour: Tensor, depth_m: Tensor) -> Tensor:
+    return torch.lerp(column(moment.sky.horizon, colour), colour, torch.exp(depth_m * -moment.light.haze))
 
 
 def _edges(surface: Tensor, image: Tensor, rays: Rays) -> Tensor:
@@ -176,41 +194,37 @@ def _edges(surface: Tensor, image: Tensor, rays: Rays) -> Tensor:
     return edge.reshape(-1)
 
 
-def _supersample(
-    moment: Moment,
-    solids: Solids,
-    samples: _Samples,
-    pairs: list[Pairs],
-    image: Tensor,
-    edges: Tensor,
-    T_world_camera: Array,
-    rays: Rays,
-) -> Tensor:
+def _supersample(scene: _Scene, samples: _Samples, pairs: list[Pairs], image: Tensor, edges: Tensor) -> Tensor:
     """Return the mean colour (3, E) of the edge pixels over their centre and SUB_PIXELS."""
     count, parts = len(edges), len(SUB_PIXELS)
-    offsets = torch.tensor(SUB_PIXELS, device=edges.device) * torch.tensor(rays.step, device=edges.device)
+    offsets = torch.tensor(SUB_PIXELS, device=edges.device) * torch.tensor(scene.rays.step, device=edges.device)
     x = (pick(samples.x, edges)[:, None] + offsets[:, 0]).view(-1)
     y = (pick(samples.y, edges)[:, None] + offsets[:, 1]).view(-1)
-    depth = ground_depth(x, y, T_world_camera)
+    depth = ground_depth(x, y, scene.T_world_camera)
     winner = torch.full_like(depth, -1, dtype=torch.int64)
+    cast(scene.solids, _pairs_on_edges(scene, samples, pairs, edges, parts), x, y, depth, winner)
+    sub = _Samples(x, y, depth, winner, pick(samples.shade, edges).repeat_interleave(parts))
+    colour, _ = _shade(scene, sub)
+    return (colour.view(3, count, parts).sum(dim=2) + pick(image, edges)) / (parts + 1)
+
+
+def _pairs_on_edges(scene: _Scene, samples: _Samples, pairs: list[Pairs], edges: Tensor, parts: int) -> Pairs:
+    """Return the pairs of those solids that may show in an edge pixel with each of its `parts` samples."""
     slot = torch.full_like(samples.solid, -1)
-    put(slot, edges, torch.arange(count, device=edges.device))
+    put(slot, edges, torch.arange(len(edges), device=edges.device))
     # Nothing behind the farthest of a pixel's neighbours can show in it.
-    around = _farthest_neighbour(samples.depth_m.view(rays.height, rays.width)).view(-1)
-    kept = []
+    around = _farthest_neighbour(samples.depth_m.view(scene.rays.height, scene.rays.width)).view(-1)
+    nobody = torch.empty(0, dtype=torch.int64, device=edges.device)
+    kept = [Pairs(nobody, nobody)]
     for batch in pairs:
         on_edge = pick(slot, batch.pixel)
         keep = where_true(on_edge >= 0)
         solid, pixel, on_edge = pick(batch.solid, keep), pick(batch.pixel, keep), pick(on_edge, keep)
-        keep = where_true(pick(solids.nearest_m, solid) <= pick(around, pixel))
+        keep = where_true(pick(scene.solids.nearest_m, solid) <= pick(around, pixel))
         kept.append(Pairs(pick(solid, keep), pick(on_edge, keep)))
-    solid, on_edge = (torch.cat(column) for column in zip(*kept, strict=True))
+    solid, on_edge = (torch.cat(values) for values in zip(*kept, strict=True))
     part = torch.arange(parts, device=edges.device)
-    spread = Pairs(solid.repeat_interleave(parts), (on_edge[:, None] * parts + part).view(-1))
-    cast(solids, spread, x, y, depth, winner)
-    sub = _Samples(x, y, depth, winner, pick(samples.shade, edges).repeat_interleave(parts))
-    colour, _ = _shade(moment, solids, sub, T_world_camera, rays)
-    return (colour.view(3, count, parts).sum(dim=2) + pick(image, edges)) / (parts + 1)
+    return Pairs(solid.repeat_interleave(parts), (on_edge[:, None] * parts + part).view(-1))
 
 
 def _farthest_neighbour(depth_m: Tensor) -> Tensor:

@@ -13,6 +13,9 @@ FACES = 8
 """Faces of a solid, for its materials: -x, +x, -y, +y, -z, +z, first cut, second cut."""
 
 Array = npt.NDArray[np.float64]
+Triple = tuple[float, float, float]
+Plane = tuple[float, float, float, float]
+NO_CUT: Plane = (0.0, 0.0, 0.0, 1.0)
 
 
 class Kind(IntEnum):
@@ -66,30 +69,53 @@ class Shapes(NamedTuple):
         return self._replace(centre=self.centre @ turn.T + [x, y, 0], axes=self.axes @ turn.T)
 
 
+class _Solid(NamedTuple):
+    """A solid that was added: as Builder.add takes it, but in the world."""
+
+    kind: Kind
+    centre: Triple
+    yaw: float
+    lie: bool
+    half: Triple
+    planes: tuple[Plane, ...]
+    material: tuple[int, ...]
+    shadow: bool
+
+
 class Builder:
     """Collects solids placed in a local frame (x forward, y left, z up) that stands somewhere in the world."""
 
     def __init__(self) -> None:
-        self._rows: list[
-            tuple[int, tuple[float, ...], float, int, tuple[float, ...], object, tuple[int, ...], bool]
-        ] = []
-        self.origin = (0.0, 0.0, 0.0)
+        self._solids: list[_Solid] = []
+        self._origin = (0.0, 0.0, 0.0)
 
     def stand(self, x: float, y: float, heading: float) -> Builder:
-        """Place what is added from now on in the frame at (x, y), turned by heading."""
-        self.origin = (x, y, heading)
+        """Place what is added from now on in the frame at (x, y) of the world, turned by heading."""
+        self._origin = (x, y, heading)
         return self
+
+    def within(self, x: float, y: float, yaw: float) -> Builder:
+        """Return a builder of the same collection whose frame stands at (x, y) of this one's, turned by yaw."""
+        inner = Builder()
+        inner._solids = self._solids
+        east, north = self._place(x, y)
+        return inner.stand(east, north, self._origin[2] + yaw)
+
+    def _place(self, x: float, y: float) -> tuple[float, float]:
+        x0, y0, heading = self._origin
+        cos, sin = math.cos(heading), math.sin(heading)
+        return x0 + cos * x - sin * y, y0 + sin * x + cos * y
 
     def add(
         self,
         kind: Kind,
-        centre: tuple[float, float, float],
-        size: tuple[float, float, float],
+        centre: Triple,
+        size: Triple,
         material: int | tuple[int, ...],
         *,
         yaw: float = 0.0,
         lie: bool = False,
-        cuts: tuple[tuple[float, float, float, float], ...] = (),
+        cuts: tuple[Plane, ...] = (),
         shadow: bool = True,
     ) -> None:
         """Add a solid.
@@ -104,18 +130,17 @@ class Builder:
             cuts: Up to two planes (see Shapes.cuts).
             shadow: Whether it shades the ground.
         """
-        x0, y0, heading = self.origin
-        cos, sin = math.cos(heading), math.sin(heading)
-        where = (x0 + cos * centre[0] - sin * centre[1], y0 + sin * centre[0] + cos * centre[1], centre[2])
-        faces = (material,) * FACES if isinstance(material, int) else material
-        planes = (*cuts, *((0.0, 0.0, 0.0, 1.0),) * (2 - len(cuts)))
+        x, y, z = centre
         half = (size[0] / 2, size[1] / 2, size[2] / 2)
-        self._rows.append((int(kind), where, heading + yaw, int(lie), half, planes, faces, shadow))
+        planes = (*cuts, *(NO_CUT,) * (2 - len(cuts)))
+        faces = (material,) * FACES if isinstance(material, int) else material
+        where = (*self._place(x, y), z)
+        self._solids.append(_Solid(kind, where, self._origin[2] + yaw, lie, half, planes, faces, shadow))
 
     def box(
         self,
-        centre: tuple[float, float, float],
-        size: tuple[float, float, float],
+        centre: Triple,
+        size: Triple,
         material: int | tuple[int, ...],
         *,
         yaw: float = 0.0,
@@ -126,8 +151,9 @@ class Builder:
 
     def build(self) -> Shapes:
         """Return what was added."""
-        count = len(self._rows)
-        kind, centre, yaw, lie, half, cuts, material, shadow = zip(*self._rows, strict=True) if count else ((),) * 8
+        count = len(self._solids)
+        columns = zip(*self._solids, strict=True) if count else ((),) * len(_Solid._fields)
+        kind, centre, yaw, lie, half, cuts, material, shadow = columns
         cos, sin = np.cos(np.asarray(yaw, dtype=float)), np.sin(np.asarray(yaw, dtype=float))
         zero, one = np.zeros(count), np.ones(count)
         standing = np.stack([cos, sin, zero, -sin, cos, zero, zero, zero, one], axis=-1).reshape(count, 3, 3)

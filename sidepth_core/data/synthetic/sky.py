@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from sidepth_core.data.synthetic.arrays import column
 from sidepth_core.data.synthetic.textures import noise
 
 Array = npt.NDArray[np.float64]
@@ -46,9 +47,9 @@ def sky_colour(
     east, north, up = east / length, north / length, up / length
     level = torch.hypot(east, north).clamp_(1e-3)
     high = up.clamp(0, 1)
-    colour = torch.lerp(_column(sky.horizon, x), _column(sky.zenith, x), torch.sqrt(high))
+    colour = torch.lerp(column(sky.horizon, x), column(sky.zenith, x), torch.sqrt(high))
     cover = _clouds(sky, east, north, high, step)
-    colour = torch.lerp(colour, _column(sky.cloud, x), cover)
+    colour = torch.lerp(colour, column(sky.cloud, x), cover)
     near_sun = (east * sun[0] + north * sun[1] + up * sun[2]).clamp_(0).pow(24)
     colour = colour + sky.halo * near_sun
     azimuth = torch.atan2(north, east)
@@ -59,19 +60,15 @@ def sky_colour(
     )
     hill = ((ridge - up / level) / (1.5 * step) + 0.5).clamp_(0, 1)
     shade = 1 + 0.12 * noise(azimuth * 20, up * 40)
-    return torch.lerp(colour, _column(sky.hill, x) * shade, hill)
+    return torch.lerp(colour, column(sky.hill, x) * shade, hill)
 
 
 def _clouds(sky: Sky, east: Tensor, north: Tensor, high: Tensor, step: float) -> Tensor:
     flat = 1 / (high + 0.12)
     u, v = east * flat, north * flat
     density = torch.full_like(u, 2.2 * sky.cover - 1.3)
-    for octave, frequency in enumerate((0.5, 1.0, 2.1, 4.3, 8.9)):
+    for octave, frequency in enumerate((0.5, 1.0, 2.1, 4.3)):
         # An octave shows where its waves, drawn together towards the horizon, still span a few pixels.
         seen = ((1 / (frequency * step * flat * flat)) / 6 - 0.6).clamp_(0, 1)
         density += 0.62**octave * seen * noise(u * frequency + octave * 0.31, v * frequency)
     return (density * 0.7).clamp_(0, 1) * 0.9
-
-
-def _column(colour: tuple[float, float, float], like: Tensor) -> Tensor:
-    return torch.tensor(colour, dtype=like.dtype, device=like.device)[:, None]
