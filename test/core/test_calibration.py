@@ -77,7 +77,12 @@ def test_real_calibrations_are_read(real_data: Path) -> None:
 
 @pytest.mark.parametrize(
     ('content', 'missing'),
-    [('{"fx": 1}', 'width'), ('{"width": 6, "height": 4, "fx": 5}', 'cx'), ('[1, 2]', 'list'), ('{"width"', 'delimiter')],
+    [
+        ('{"fx": 1}', 'width'),
+        ('{"width": 6, "height": 4, "fx": 5}', 'cx'),
+        ('[1, 2]', 'list'),
+        ('{"width"', 'delimiter'),
+    ],
 )
 def test_what_a_calibration_lacks_is_named(tmp_path: Path, content: str, missing: str) -> None:
     (tmp_path / 'camera.json').write_text(content)
