@@ -70,7 +70,7 @@ class Stabiliser:
             time_constant_s: Time over which changes are smoothed, seconds.
 
         Returns:
-            (1, 1, h, w) float32. The first map after a start, a reset, a gap or a change of size comes back as it is.
+            (1, 1, h, w) float32. The first map, and one after a jump, a gap or a change of size, comes back as it is.
         """
         log_depth = depth.log()
         grey = _grey(image, depth.shape[-2:])

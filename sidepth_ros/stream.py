@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 
 from sidepth_core.errors import ConfigError, ImageFormatError
-from sidepth_ros.calibration import CalibrationCache
+from sidepth_ros.calibration import Calibration, CalibrationCache
 from sidepth_ros.camera_input import CameraInput
 from sidepth_ros.camera_output import CameraOutput
 from sidepth_ros.conversions import decode_message, make_codec, stamp_ns
@@ -41,6 +41,7 @@ class Stream:
     output: CameraOutput
     statistics: Statistics
     calibrations: CalibrationCache = field(default_factory=CalibrationCache)
+    calibration: Calibration | None = None
     latest: Frame | None = None
 
 
@@ -185,6 +186,11 @@ class DepthWorker:
 
     def _view(self, stream: Stream, frame: Frame, settings: Settings, *, wants_confidence: bool) -> View:
         calibration = stream.calibrations(frame.info, settings.rectify, stream.input.image_topic)
+        if calibration is not stream.calibration:
+            stream.calibration = calibration
+            self._processor.reset(stream.name)
+            for doubt in calibration.source.doubts():
+                self._warn(f'{stream.input.info_topic}: {doubt}')
         picture = decode_message(frame.image, self._codec)
         return View(stream.name, picture, calibration, stamp_ns(frame.image.header), wants_confidence)
 

@@ -66,6 +66,15 @@ def test_region_of_interest_and_binning_are_in_the_camera_info(camera: FakeCamer
     assert (infos[0].width, infos[0].height) == (depths[0].width, depths[0].height) == (160, 96)
 
 
+def test_calibration_that_looks_wrong_is_said_and_used(camera: FakeCamera) -> None:
+    graph = camera.graph
+    with graph.hearing(Image, 'depth/image') as heard:
+        camera.send_until_heard(heard)
+        camera.send(k=[120.0, 0.0, 2.0, 0.0, 125.0, 50.25, 0.0, 0.0, 1.0])
+        graph.spin_until(lambda: heard, 'a depth image')
+    assert '/camera_info: principal point (2.0, 50.2) is far from the middle' in graph.said()
+
+
 def wrong_length(camera: FakeCamera) -> None:
     image = camera.image()
     image.data = image.data[:-1]
