@@ -28,7 +28,7 @@ from sidepth_ros.executable import run_node, without_ros_arguments
 from sidepth_ros.serialized import restamped
 from sidepth_ros.takes import Take, bag_take, synthetic_take
 
-DISCOVERY_SECONDS = 0.3
+DISCOVERY_SECONDS = 1.0
 """How long a connection needs, once both ends know of each other, until messages arrive."""
 
 
@@ -86,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
     add('--odometry-topic', help='odometry topic of the bag, where it holds several')
     add('--scene', default='street', help='synthetic drive: street, highway, corridor or mixed')
     add('--seed', type=int, default=7, help='which synthetic drive')
-    add('--size', default='416x128', metavar='WxH', help='synthetic image size, pixels')
+    add('--size', default='320x200', metavar='WxH', help='synthetic image size, pixels')
     add('--fps', type=float, default=10.0, help='synthetic images a second')
     add('--frames', type=int, default=0, help='images to play; 0: the whole bag, or 100 synthetic ones')
     add('--rate', type=float, default=1.0, help='0.5 plays half as fast')
@@ -105,7 +105,7 @@ def load(arguments: argparse.Namespace) -> Take:
         return bag_take(arguments.bag, choice, frames=arguments.frames)
     width, _, height = arguments.size.partition('x')
     if not (width.isdigit() and height.isdigit()):
-        raise ConfigError(f'--size is {arguments.size!r}, expected WIDTHxHEIGHT, such as 416x128')
+        raise ConfigError(f'--size is {arguments.size!r}, expected WIDTHxHEIGHT, such as 320x200')
     return synthetic_take(
         arguments.scene, arguments.seed, arguments.frames or 100, int(width), int(height), arguments.fps
     )

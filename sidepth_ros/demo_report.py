@@ -35,6 +35,9 @@ from sidepth_ros.demo_session import DEPTH, DEPTH_INFO, DIAGNOSTICS, EXACT, POIN
 from sidepth_ros.recorder import Receipt
 from sidepth_ros.serialized import stamp_ns
 
+LOSSES = ('images without a subscriber', 'messages lost by the transport')
+"""What the diagnostics call images that are not dropped and still give no depth here."""
+
 
 class Accuracy(NamedTuple):
     """How far published depth is from exact depth.
@@ -211,7 +214,7 @@ def table(
     rows.add_row('images sent by the camera', f'{sent}  ({rate_hz(images):.1f} Hz)')
     rows.add_row('depth images received', f'{len(depths)}  ({rate_hz(depths):.1f} Hz)')
     for key, value in said.camera.items():
-        if key.startswith('dropped: '):
+        if key.startswith('dropped: ') or (key in LOSSES and value != '0'):
             rows.add_row(key, value)
     p50, p95 = latency_ms(depths)
     rows.add_row('latency, stamp to subscriber, p50 / p95', f'{p50:.0f} / {p95:.0f} ms')

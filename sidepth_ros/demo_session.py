@@ -28,11 +28,12 @@ CAMERA = '/camera'
 EXACT = f'{CAMERA}/{EXACT_DEPTH}'
 INFO = f'{CAMERA}/{CAMERA_INFO}'
 DEPTH, DEPTH_INFO, POINTS, DIAGNOSTICS = '/depth/image', '/depth/camera_info', '/depth/points', '/diagnostics'
-MOST_POINTS = 60_000
+MOST_POINTS = 70_000
 """A recorded cloud of more points than these is thinned out: the bag is to be looked at, not to fill the disk."""
 QUIET_SECONDS = 1.5
 """So long after the last depth image no other one is on its way."""
-SYNTHETIC_SIZE = (416, 128)
+SYNTHETIC_SIZE = (320, 200)
+"""The shape of the images that the built-in checkpoint has learned from."""
 
 
 class Plan(NamedTuple):

@@ -25,7 +25,7 @@ from sidepth_core.data.bag_files import BagFiles
 from sidepth_core.data.bag_writer import BagWriter
 from sidepth_core.errors import ConfigError
 from sidepth_ros import demo
-from sidepth_ros.demo_report import Accuracy, Diagnosis, cloud_view, compare, latency_ms, rate_hz, table
+from sidepth_ros.demo_report import LOSSES, Accuracy, Diagnosis, cloud_view, compare, latency_ms, rate_hz, table
 from sidepth_ros.demo_session import bag_camera, cloud_stride, make_plan
 from sidepth_ros.recorder import Receipt
 
@@ -138,7 +138,7 @@ def test_size_and_kind_of_a_real_bags_camera_are_known(real_data: Path) -> None:
     assert (size, topic) == ((1280, 720), 'image_raw/compressed')
 
 
-@pytest.mark.parametrize(('size', 'stride'), [((416, 128), 1), ((1280, 720), 4), ((3840, 2160), 12)])
+@pytest.mark.parametrize(('size', 'stride'), [((320, 200), 1), ((1280, 720), 4), ((3840, 2160), 11)])
 def test_recorded_cloud_is_thinned_to_what_can_be_looked_at(size: tuple[int, int], stride: int) -> None:
     assert cloud_stride(*size) == stride
 
@@ -158,9 +158,11 @@ def test_latency_is_counted_from_the_stamp() -> None:
 
 def test_table_names_every_reason_for_a_drop() -> None:
     camera = {'images received': '3', 'dropped: too old': '2', 'dropped: no camera_info': '1'}
+    camera |= {LOSSES[0]: '4', LOSSES[1]: '0'}
     said = Diagnosis({'engine': 'eager'}, camera)
     rows = list(table(3, [], [], said, None).columns[0].cells)
-    assert {'dropped: too old', 'dropped: no camera_info', 'engine'} <= set(rows)
+    assert {'dropped: too old', 'dropped: no camera_info', LOSSES[0], 'engine'} <= set(rows)
+    assert LOSSES[1] not in rows
 
 
 def test_cloud_is_seen_from_above_in_its_own_colours() -> None:
