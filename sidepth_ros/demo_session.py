@@ -17,9 +17,9 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
-from sidepth_core.data.bag_writer import BagWriter
 
 from sidepth_core.data.bag_topics import NONE, Choice
+from sidepth_core.data.bag_writer import BagWriter
 from sidepth_core.errors import ConfigError
 from sidepth_ros.recorder import Receipt, Recorder
 from sidepth_ros.takes import CAMERA_INFO, COMPRESSED, EXACT_DEPTH, IMAGE, bag_take
