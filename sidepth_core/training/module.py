@@ -42,6 +42,7 @@ class DepthTraining(L.LightningModule):
         self.networks = networks
         self.average = Average(networks, recipe.optimiser.ema_decay)
         self.last_health: Health | None = None
+        self.train()  # a loaded checkpoint is in evaluation mode, and Lightning leaves modes as they are
 
     def setup(self, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
         """Learn the camera only where a source has none."""

@@ -45,7 +45,8 @@ def test_help_lists_every_field_with_its_unit(capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit, match='0'):
         main(['train', '--help'])
     text = ' '.join(capsys.readouterr().out.split())
-    for words in ('--bag SOURCE', '--model.width WIDTH Width that the depth network is trained at, pixels', '--watch.patience'):
+    width = '--model.width WIDTH Width that the depth network is trained at, pixels'
+    for words in ('--bag SOURCE', width, '--watch.patience'):
         assert words in text
 
 

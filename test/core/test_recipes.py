@@ -62,7 +62,8 @@ def test_the_rate_warms_up_from_a_third_and_halves_at_the_milestones() -> None:
 def test_an_unknown_key_names_its_nearest_neighbour(tmp_path: Path) -> None:
     path = tmp_path / 'mine.yaml'
     path.write_text('optimiser:\n  learning_rte: 1e-4\nstep: 3\n')
-    with pytest.raises(ConfigError, match=r"optimiser.learning_rte \(did you mean 'learning_rate'\?\); step \(did you mean 'steps'"):
+    faults = r"optimiser.learning_rte \(did you mean 'learning_rate'\?\); step \(did you mean 'steps'"
+    with pytest.raises(ConfigError, match=faults):
         load_recipe(path)
 
 
@@ -90,7 +91,7 @@ def test_a_value_that_cannot_be_is_refused_with_its_name(tmp_path: Path, text: s
 
 def test_recipes_are_found_by_name_and_the_rest_are_listed() -> None:
     assert find_recipe('finetune_bag') == FOLDER / 'finetune_bag.yaml'
-    with pytest.raises(ConfigError, match="no recipe 'finetune': expected a file, or one of .*finetune_bag"):
+    with pytest.raises(ConfigError, match=r"no recipe 'finetune': expected a file, or one of .*finetune_bag"):
         find_recipe('finetune')
 
 

@@ -18,6 +18,7 @@ import yaml
 
 from sidepth_core.checkpoint import load_checkpoint
 from sidepth_core.errors import ConfigError
+from sidepth_core.training import clip_data
 from sidepth_core.training.fit import fit, scale_of
 from sidepth_core.training.health import CollapseError
 from sidepth_core.training.metrics import read_metric
@@ -91,8 +92,6 @@ def test_one_clip_can_be_learned_by_heart(recipe: Recipe) -> None:
     )
     clips = open_sources(one)[0]
     first = clips._replace(parts=clips.parts._replace(train=clips.parts.train[:1]))
-    from sidepth_core.training import clip_data
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clip_data, 'open_sources', lambda _: [first])
         folder = fit(one).folder
@@ -146,7 +145,8 @@ def test_two_processes_get_the_gradient_of_one_with_twice_the_batch(recipe: Reci
         '        step.networks.depth_net.decoder.dropout.p = 0.0\n'
         '    def on_before_optimizer_step(self, trainer, step, optimizer):\n'
         '        if trainer.is_global_zero:\n'
-        '            torch.save({n: p.grad.clone() for n, p in step.networks.named_parameters() if p.grad is not None}, sys.argv[2])\n'
+        '            named = step.networks.named_parameters()\n'
+        '            torch.save({n: p.grad.clone() for n, p in named if p.grad is not None}, sys.argv[2])\n'
         'usual = module.callbacks\n'
         'module.callbacks = lambda *arguments: [*usual(*arguments), Keep()]\n'
         'module.fit(load_recipe(sys.argv[1]))\n'
@@ -161,21 +161,26 @@ def test_two_processes_get_the_gradient_of_one_with_twice_the_batch(recipe: Reci
     )
     gradients = []
     for processes in (1, 2):
-        settings = replace(base, out=str(tmp_path / f'of-{processes}'), optimiser=replace(base.optimiser, batch_size=4 // processes))
+        optimiser = replace(base.optimiser, batch_size=4 // processes)
+        settings = replace(base, out=str(tmp_path / f'of-{processes}'), optimiser=optimiser)
         config = tmp_path / f'{processes}.yaml'
         config.write_text(render_recipe(settings, 'test'))
         saved = tmp_path / f'{processes}.pt'
         launcher = [sys.executable] if processes == 1 else [
             sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2', '--master-port', '29631'
         ]  # fmt: skip
-        done = subprocess.run([*launcher, str(script), str(config), str(saved)], env=environment(), check=False, capture_output=True, text=True)
+        done = subprocess.run(
+            [*launcher, str(script), str(config), str(saved)],
+            env=environment(), check=False, capture_output=True, text=True,
+        )  # fmt: skip
         assert done.returncode == 0, done.stderr[-3000:]
         gradients.append(torch.load(saved, weights_only=True))
     single, double = gradients
     assert single.keys() == double.keys()
     assert len(single) > 150
     for name, gradient in single.items():
-        torch.testing.assert_close(double[name], gradient, rtol=1e-3, atol=1e-5 * (1 + gradient.abs().max().item()), msg=name)
+        tolerance = 1e-5 * (1 + gradient.abs().max().item())
+        torch.testing.assert_close(double[name], gradient, rtol=1e-3, atol=tolerance, msg=name)
 
 
 def test_fine_tuning_ends_with_a_table_and_a_picture_on_frames_it_never_saw(recipe: Recipe, tmp_path: Path) -> None:

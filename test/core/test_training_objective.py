@@ -7,7 +7,8 @@ import torch
 
 from sidepth_core.augment import AugmentedBatch, AugmentSettings, augment, plain
 from sidepth_core.data.clips import Batch
-from sidepth_core.training.module import depth_scores, middle_only
+from sidepth_core.models import PoseEstimate
+from sidepth_core.training.module import DepthTraining, depth_scores, middle_only
 from sidepth_core.training.networks import Average, LearnedCamera, Networks, make_networks
 from sidepth_core.training.objective import evaluate
 from sidepth_core.training.settings import ModelSettings, ObjectiveSettings, Recipe
@@ -72,8 +73,6 @@ def test_convention_sources_before_the_target_take_the_inverted_pose() -> None:
     class Forward(torch.nn.Module):
         def forward(self, first: torch.Tensor, second: torch.Tensor) -> object:
             del second
-            from sidepth_core.models.pose_net import PoseEstimate
-
             return PoseEstimate(torch.zeros(len(first), 3), torch.tensor([[0.0, 0.0, -1.0]]).expand(len(first), 3))
 
     model = ModelSettings(backbone='mobilenet_v3_large', width=96, height=64, pose_width=96, pose_height=64)
@@ -138,7 +137,8 @@ def test_a_learned_camera_fills_in_only_where_none_is_known() -> None:
     filled = camera.fill(K, (64, 96))
     torch.testing.assert_close(filled[0], known)
     # 75 degrees over 96 pixels: f = 48 / tan(37.5 degrees)
-    torch.testing.assert_close(filled[1], torch.tensor([[62.555, 0, 47.5], [0, 62.555, 31.5], [0, 0, 1]]), atol=1e-2, rtol=0)
+    expected = torch.tensor([[62.555, 0, 47.5], [0, 62.555, 31.5], [0, 0, 1]])
+    torch.testing.assert_close(filled[1], expected, atol=1e-2, rtol=0)
     filled[1, 0, 0].backward()
     assert camera.offsets.grad is not None
     assert camera.offsets.grad[0] == pytest.approx(62.555, abs=1e-2)
@@ -148,7 +148,8 @@ def test_the_learned_camera_gets_its_gradient_from_view_synthesis(networks: Netw
     batch = noise()
     K = networks.camera.fill(torch.full_like(batch.intrinsics, torch.nan), (80, 120))
     networks.zero_grad()
-    outcome = evaluate(networks, view_of(batch._replace(intrinsics=K)), ObjectiveSettings(auto_mask=False), precision='float32')
+    view = view_of(batch._replace(intrinsics=K))
+    outcome = evaluate(networks, view, ObjectiveSettings(auto_mask=False), precision='float32')
     assert outcome.terms.photometric is not None
     outcome.terms.photometric.backward()
     assert networks.camera.offsets.grad is not None
@@ -169,6 +170,17 @@ def test_the_average_follows_the_networks_and_forgets_the_start(networks: Networ
     with torch.no_grad():
         for parameter in networks.depth_net.decoder.head.parameters():
             parameter.sub_(1.0)
+
+
+@pytest.mark.parametrize('freeze', [False, True])
+def test_a_loaded_network_trains_and_its_statistics_freeze_only_on_request(networks: Networks, freeze: bool) -> None:
+    module = DepthTraining(Recipe(model=ModelSettings(freeze_batch_norm=freeze)), networks.eval())
+    layers = [layer for layer in networks.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    assert len(layers) > 40
+    assert all(layer.training is not freeze for layer in layers)
+    assert networks.depth_net.decoder.dropout.training
+    assert not module.average.networks.training
+    networks.eval()
 
 
 def test_depth_is_scored_with_and_without_its_scale() -> None:
