@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
+from sidepth_ros.fastdds import profile_variable
 from sidepth_ros.parameters import Settings
 from sidepth_ros.statistics import Report
 
 PROFILE_HINT = (
-    'large best-effort messages need shared memory: start both processes with FASTDDS_DEFAULT_PROFILES_FILE set to '
+    f'large best-effort messages need shared memory: start both processes with {profile_variable()} set to '
     'config/fastdds_shm.xml of this package'
 )
 
