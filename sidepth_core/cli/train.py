@@ -21,7 +21,7 @@ of your own:
 
   sidepth train --bag drive/ --checkpoint default --out runs/mine
   sidepth train --recipe training/kitti_640x192.yaml --out runs/kitti
-  torchrun --nproc-per-node 4 -m sidepth_core.cli train --recipe training/kitti_1024x320.yaml --out runs/kitti
+  torchrun --nproc-per-node 4 --no-python sidepth train --recipe training/kitti_1024x320.yaml
 """
 FINE_TUNING = 'finetune_bag'
 """The recipe that --bag takes when none is named."""
