@@ -127,7 +127,8 @@ def demo(argv: Sequence[str]) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo; SIGTERM ends it as Ctrl-C does, with every process it started."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     return run(demo, sys.argv[1:] if argv is None else argv)
 
 

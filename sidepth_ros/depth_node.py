@@ -15,7 +15,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     Both signals end it with status 0, while it starts as well: from here on SIGTERM raises KeyboardInterrupt as SIGINT
     does, and rclpy, which installs its handlers later, still calls ours. The status is 1 where parameters are wrong.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGINT too: a shell that starts us in the background has us ignore it, and `ros2 launch` ends its nodes with it.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         status = _run(argv)
     except KeyboardInterrupt:
@@ -51,6 +53,10 @@ def _run(argv: Sequence[str] | None) -> int:
     except (SidepthError, ParameterException) as error:
         print(f'error: {error}', file=sys.stderr)  # noqa: T201 - there is no node to log with
         return 1
+    except Exception:
+        # A signal ends the context between two calls of ours, and the second one fails: that is the end, not a fault.
+        if rclpy.ok():
+            raise
     finally:
         # A second Ctrl-C, or the launch system's beside the terminal's, must not cut the end short.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -28,7 +28,8 @@ def run_node(name: str, argv: Sequence[str], work: Callable[[Node], None]) -> in
 
     def guarded(arguments: Sequence[str]) -> int:
         # SIGTERM, with which a launch insists, ends it as SIGINT does; rclpy calls this handler after its own.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
         rclpy.init(args=list(arguments))
         try:
             work(rclpy.create_node(name))
