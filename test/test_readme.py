@@ -37,6 +37,14 @@ def test_every_launch_file_and_command_it_names_exists() -> None:
     assert set(re.findall(r'sidepth ([a-z-]+)[ `]', README)) & set(COMMANDS)
 
 
+def test_every_launch_argument_it_names_is_declared() -> None:
+    lines = re.findall(r'ros2 launch sidepth_ros (\S+\.launch\.py)(.*)', README)
+    given = [(name, argument) for name, rest in lines for argument in re.findall(r'(\w+):=', rest)]
+    assert len(given) > 3
+    sources = {name: (ROOT / 'launch' / name).read_text(encoding='utf-8') for name, _ in given}
+    assert [(name, argument) for name, argument in given if f"'{argument}'," not in sources[name]] == []
+
+
 def test_every_make_target_it_names_exists() -> None:
     makefile = (ROOT / 'Makefile').read_text(encoding='utf-8')
     targets = set(re.findall(r'make ([a-z-]+)', README))
