@@ -33,13 +33,14 @@ def speed_term(translation: Tensor, distance_m: Tensor) -> Tensor:
 
 
 @full_precision
-def depth_supervision(depth_m: Tensor, known_depth_m: Tensor, max_depth_m: float = MAX_DEPTH_M) -> Tensor:
+def depth_supervision(depth_m: Tensor, known_depth_m: Tensor, max_depth_m: Tensor | float = MAX_DEPTH_M) -> Tensor:
     """Return the mean of |log depth - log known depth| where depth is known.
 
     Args:
         depth_m: Predicted depth, (B, 1, H, W), metres, positive.
         known_depth_m: Measured or rendered depth, the same shape; NaN or not positive where unknown, +inf in the sky.
-        max_depth_m: Known depth beyond it, sky included, counts as this much: the network cannot say more.
+        max_depth_m: Known depth beyond it, sky included, counts as this much: the network cannot say more. A number, or
+            (B, 1, 1, 1) where cameras differ and the zoom convention is canonical.
 
     Returns:
         Scalar; 0.1 means about 10 % off. Zero where nothing is known.
@@ -50,6 +51,7 @@ def depth_supervision(depth_m: Tensor, known_depth_m: Tensor, max_depth_m: float
     check_shape('depth_m', depth_m, None, 1, None, None)
     check_shape('known_depth_m', known_depth_m, *depth_m.shape)
     known = known_depth_m > 0  # false for NaN
-    goal = torch.where(known, known_depth_m.clamp(max=max_depth_m), 1)
+    farthest = torch.as_tensor(max_depth_m, dtype=depth_m.dtype, device=depth_m.device)
+    goal = torch.where(known, known_depth_m.minimum(farthest), 1)
     error = torch.where(known, (depth_m.log() - goal.log()).abs(), 0)
     return error.sum() / known.sum().clamp(min=1)

@@ -69,12 +69,18 @@ class Networks(nn.Module):
         return sigma.float()
 
     def depth(self, disparity: Tensor, K: Tensor) -> Tensor:
-        """Return depth, metres once trained so, for sigma (B, 1, H, W) of images with intrinsics K (B, 3, 3)."""
+        """Return depth, metres once trained so, for sigma (B, 1, H, W) of images with intrinsics K (B, 3, 3).
+
+        The images have the size that the networks are trained at, as K has.
+        """
         depth_m = disparity_to_depth(disparity, self.info.min_depth_m, self.info.max_depth_m)
         if self.info.focal_px is None:
             return depth_m
-        reference = self.info.focal_px * disparity.shape[-1] / self.info.image_width
-        return canonical_to_metric(depth_m, focal_length(K), reference)
+        return canonical_to_metric(depth_m, focal_length(K), self.info.focal_px)
+
+    def farthest(self, K: Tensor) -> Tensor:
+        """Return the largest depth that `depth` can say of images with intrinsics K (B, 3, 3), (B, 1, 1, 1)."""
+        return self.depth(torch.zeros(len(K), 1, 1, 1, device=K.device), K)
 
 
 def make_networks(recipe: Recipe) -> Networks:

@@ -7,6 +7,7 @@ import torch
 
 from sidepth_core.augment import AugmentedBatch, AugmentSettings, augment, plain
 from sidepth_core.data.clips import Batch
+from sidepth_core.losses import depth_supervision
 from sidepth_core.models import PoseEstimate
 from sidepth_core.training.module import DepthTraining, depth_scores, middle_only
 from sidepth_core.training.networks import Average, LearnedCamera, Networks, make_networks
@@ -17,6 +18,10 @@ SIZE = (64, 96)
 EVERYTHING = ObjectiveSettings(
     zoom_consistency=0.1, depth=1.0, self_distillation=0.1, motion_mask=True, speed=0.1
 )
+CANONICAL = ModelSettings(
+    backbone='mobilenet_v3_large', width=96, height=64, pose_width=96, pose_height=64,
+    zoom_convention='canonical', focal_px=96.0,
+)  # fmt: skip
 
 
 def batch_of(images: torch.Tensor) -> Batch:
@@ -116,18 +121,25 @@ def test_losses_stay_float32_around_networks_in_bfloat16(networks: Networks) -> 
 
 def test_canonical_depth_grows_with_the_focal_length() -> None:
     torch.manual_seed(0)
-    model = ModelSettings(
-        backbone='mobilenet_v3_large', width=96, height=64, pose_width=96, pose_height=64,
-        zoom_convention='canonical', focal_px=96.0,
-    )  # fmt: skip
-    networks = make_networks(Recipe(model=model))
+    networks = make_networks(Recipe(model=CANONICAL))
     sigma = torch.full((1, 1, 64, 96), 0.1)
     K = torch.tensor([[[96.0, 0, 47.5], [0, 96, 31.5], [0, 0, 1]]])
     twice = torch.tensor([[[192.0, 0, 47.5], [0, 192, 31.5], [0, 0, 1]]])
-    invariant = replace(model, zoom_convention='invariant', focal_px=None)
+    invariant = replace(CANONICAL, zoom_convention='invariant', focal_px=None)
     plain_depth = make_networks(Recipe(model=invariant)).depth(sigma, twice)
     torch.testing.assert_close(networks.depth(sigma, K), plain_depth)
     torch.testing.assert_close(networks.depth(sigma, twice), 2 * plain_depth)
+
+
+@pytest.mark.parametrize('focal_px', [48.0, 96.0, 192.0])
+def test_the_sky_is_the_farthest_a_canonical_network_says_whatever_the_focal_length(focal_px: float) -> None:
+    networks = make_networks(Recipe(model=CANONICAL))
+    K = torch.tensor([[[focal_px, 0, 47.5], [0, focal_px, 31.5], [0, 0, 1]]])
+    farthest = networks.farthest(K)
+    assert farthest.flatten().tolist() == pytest.approx([100 * focal_px / 96])
+    sky = torch.full((1, 1, 64, 96), torch.inf)
+    says_farthest = networks.depth(torch.zeros(1, 1, 64, 96), K)
+    assert depth_supervision(says_farthest, sky, farthest).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_a_learned_camera_fills_in_only_where_none_is_known() -> None:
