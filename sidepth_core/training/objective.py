@@ -71,10 +71,11 @@ def evaluate(
     with autocast(view.target.device, precision):
         disparity = networks.disparity(view.depth_input)
     depth_m = networks.depth(disparity, view.K_target)
+    farthest_m = networks.farthest(view.K_target)
     terms = LossTerms(
         smoothness_first=losses.smoothness_first(disparity, view.target) if weights.smoothness_first else None,
         smoothness_second=losses.smoothness_second(disparity, view.target) if weights.smoothness_second else None,
-        depth=losses.depth_supervision(depth_m, view.depth_m, networks.farthest(view.K_target)) if weights.depth else None,
+        depth=losses.depth_supervision(depth_m, view.depth_m, farthest_m) if weights.depth else None,
     )
     if supervised:
         return Outcome(terms, disparity, depth_m, None, [], None)
