@@ -65,6 +65,23 @@ class Camera:
         if faults:
             raise ConfigError(f'camera cannot be used: {"; ".join(faults)}')
 
+    @classmethod
+    def pinhole(cls, width: int, height: int, fov_deg: float) -> Camera:
+        """Return a camera with square pixels and a central axis.
+
+        Args:
+            width: Image width, pixels.
+            height: Image height, pixels.
+            fov_deg: Horizontal field of view, degrees, 1 to 150.
+
+        Raises:
+            ConfigError: If the size is empty or the field of view is none that a pinhole can have.
+        """
+        if not 1 <= fov_deg <= 150:
+            raise ConfigError(f'field of view {fov_deg!r} degrees is none of a pinhole camera: choose 1 to 150')
+        focal = width / 2 / math.tan(math.radians(fov_deg) / 2)
+        return cls(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
+
     @property
     def matrix(self) -> npt.NDArray[np.float64]:
         """The 3x3 intrinsic matrix K, pixels."""

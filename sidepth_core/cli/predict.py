@@ -30,11 +30,32 @@ IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp')
 VALUES_PER_METRE = {'mm': 1000, 'kitti': 256}
 """Scale of the 16-bit PNG formats; both hold 0 where depth does not fit into 16 bits."""
 
+ASSUMED_FOV_DEG = 70.0
+"""Of webcams and robot cameras, for networks that need a camera where there is none."""
+
+UNKNOWN_CAMERA = (
+    f'nobody knows the camera, so {ASSUMED_FOV_DEG:g} degrees were assumed; give --fov or ?camera=FILE for metres'
+)
+
 EXAMPLES = """\
   sidepth predict street.jpg --out depth
   sidepth predict drive.mp4 --out depth --format npy --every 5
   sidepth predict 'bag/?image_topic=/front/image' --out depth --checkpoint runs/mine
 """
+
+
+class View(NamedTuple):
+    """What the network is shown of a frame.
+
+    Attributes:
+        image: Rectified, RGB, (H, W, 3) uint8.
+        camera: Its camera; assumed where nobody knows it.
+        known: Whether anybody does.
+    """
+
+    image: Image
+    camera: Camera
+    known: bool
 
 
 class Named(NamedTuple):
@@ -58,6 +79,8 @@ def parser() -> argparse.ArgumentParser:
     add('--out', type=Path, required=True, metavar='DIR', help='where the files go')
     add('--checkpoint', help='directory, file or hf://org/repo; by default the one of the package')
     add('--camera', type=Path, metavar='FILE', help='calibration of a single image, YAML or JSON')
+    add('--fov', type=float, metavar='DEG', help='horizontal field of view of images whose camera nobody knows; '
+        f'without it {ASSUMED_FOV_DEG:g} are assumed, and depth is right up to a factor only')  # fmt: skip
     add('--format', choices=(*VALUES_PER_METRE, 'npy', 'none'), default='mm',
         help='depth as 16-bit PNG in millimetres, in 1/256 metres, or as float32 .npy in metres (mm)')  # fmt: skip
     add('--no-pictures', action='store_true', help='write no colour pictures')
@@ -91,10 +114,11 @@ def main(argv: Sequence[str]) -> int:
     total = source.report.claimed if source else 1
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task('predicting', total=total and min(total // options.every or 1, options.limit or total))
-        count = predict(frames, estimator, options, lambda: progress.advance(task))
+        count, metric = predict(frames, estimator, options, lambda: progress.advance(task))
     for reason, skipped in source.report.skipped.items() if source else ():
         console.print(f'{skipped} images not used: {reason}', markup=False)
-    console.print(f'{count} depth maps, {describe(estimator)}: {options.out}', markup=False, highlight=False)
+    unit = 'metric' if metric else 'relative: right up to an unknown factor'
+    console.print(f'{count} depth maps, {describe(estimator)}, {unit}: {options.out}', markup=False, highlight=False)
     return 0
 
 
@@ -135,28 +159,46 @@ def open_frames(text: str, camera_file: Path | None) -> tuple[Iterator[Named], F
 
 def predict(
     frames: Iterator[Named], estimator: DepthEstimator, options: argparse.Namespace, done: Callable[[], None]
-) -> int:
-    """Write depth and pictures of the frames, and return of how many."""
+) -> tuple[int, bool]:
+    """Write depth and pictures of the frames, and return of how many, and whether all depth is in metres."""
     span: tuple[float, float] | None = tuple(options.span) if options.span else None
-    count = 0
+    count, metric = 0, True
     for index, (name, frame) in enumerate(frames):
         if index % options.every:
             continue
-        image, camera = frame.image, frame.camera
-        if camera is not None and not camera.is_rectified:
-            image, camera = rectify_image(image, camera), rectified_camera(camera)
-        depth = estimator(image, camera)
+        view = view_of(frame, options.fov)
+        depth = estimator(view.image, view.camera)
         span = span or depth_span(depth)  # of the first frame for all, so that one colour is one depth
         write_depth(options.out / 'depth' / name, depth, options.format)
         if not options.no_pictures:
-            save_picture(options.out / 'colour' / f'{name}.jpg', picture(image, depth, span, estimator))
+            save_picture(options.out / 'colour' / f'{name}.jpg', picture(view, depth, span, estimator))
         if count == 0:
-            write_description(options, estimator, camera)
-        count += 1
+            write_description(options, estimator, view)
+        count, metric = count + 1, metric and is_metric(estimator, view)
         done()
         if count == options.limit:
             break
-    return count
+    return count, metric
+
+
+def view_of(frame: Frame, fov_deg: float | None) -> View:
+    """Return the rectified frame; where its camera is not known, with one of that field of view.
+
+    Raises:
+        ConfigError: If the field of view is none that a pinhole can have.
+    """
+    if frame.camera is None:
+        height, width = frame.image.shape[:2]
+        assumed = Camera.pinhole(width, height, ASSUMED_FOV_DEG if fov_deg is None else fov_deg)
+        return View(frame.image, assumed, known=fov_deg is not None)
+    if frame.camera.is_rectified:
+        return View(frame.image, frame.camera, known=True)
+    return View(rectify_image(frame.image, frame.camera), rectified_camera(frame.camera), known=True)
+
+
+def is_metric(estimator: DepthEstimator, view: View) -> bool:
+    """Return whether depth is in metres: the canonical zoom convention needs the camera for it."""
+    return estimator.info.scale == 'metric' and (view.known or estimator.info.zoom_convention == 'invariant')
 
 
 def write_depth(path: Path, depth: DepthMap, format_: str) -> None:
@@ -182,22 +224,23 @@ def write_depth(path: Path, depth: DepthMap, format_: str) -> None:
     path.with_name(f'{path.name}.png').write_bytes(data.tobytes())
 
 
-def picture(image: Image, depth: DepthMap, span: tuple[float, float], estimator: DepthEstimator) -> Image:
+def picture(view: View, depth: DepthMap, span: tuple[float, float], estimator: DepthEstimator) -> Image:
     """Return the image above its depth in colours."""
-    metric = estimator.info.scale == 'metric'
+    metric = is_metric(estimator, view)
     coloured = with_colour_bar(depth_picture(depth, span), span, unit='m' if metric else '')
     label = 'depth, metres' if metric else 'depth, relative: right up to a factor'
-    return side_by_side([[Panel(image, 'image')], [Panel(coloured, label)]], width=max(640, image.shape[1]))
+    return side_by_side([[Panel(view.image, 'image')], [Panel(coloured, label)]], width=max(640, view.image.shape[1]))
 
 
-def write_description(options: argparse.Namespace, estimator: DepthEstimator, camera: Camera | None) -> None:
+def write_description(options: argparse.Namespace, estimator: DepthEstimator, view: View) -> None:
     """Write what the numbers mean, and the camera of the rectified images where it is known."""
     scale = VALUES_PER_METRE.get(options.format)
+    lost = estimator.info.scale == 'metric' and not is_metric(estimator, view)
     description = {
         'source': options.source,
         'checkpoint': str(options.checkpoint or DEFAULT_CHECKPOINT.name),
-        'scale': estimator.info.scale,
-        'scale_note': estimator.info.scale_note,
+        'scale': 'relative' if lost else estimator.info.scale,
+        'scale_note': UNKNOWN_CAMERA if lost else estimator.info.scale_note,
         'format': options.format,
         'depth_scale': scale,
         'network_size': f'{estimator.size[1]}x{estimator.size[0]}',
@@ -207,16 +250,17 @@ def write_description(options: argparse.Namespace, estimator: DepthEstimator, ca
     }
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / 'prediction.json').write_text(json.dumps(description, indent=2) + '\n', encoding='utf-8')
-    if camera is not None:
-        fields = {**camera.to_dict(), **({'depth_scale': scale} if scale else {})}
+    if lost:
+        Console(stderr=True).print(f'relative depth: {UNKNOWN_CAMERA}', markup=False, highlight=False)
+    if view.known:
+        fields = {**view.camera.to_dict(), **({'depth_scale': scale} if scale else {})}
         (options.out / 'camera.json').write_text(json.dumps(fields, indent=2) + '\n', encoding='utf-8')
 
 
 def describe(estimator: DepthEstimator) -> str:
-    """Return what runs and what its numbers are, in a line."""
+    """Return what runs, in a line."""
     height, width = estimator.size
-    unit = 'metric' if estimator.info.scale == 'metric' else 'relative: right up to an unknown factor'
-    return f'{estimator.info.backbone} {width}x{height} on {estimator.device} ({estimator.engine_name}), {unit}'
+    return f'{estimator.info.backbone} {width}x{height} on {estimator.device} ({estimator.engine_name})'
 
 
 def _single(path: Path, camera_file: Path | None) -> Frame:

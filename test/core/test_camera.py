@@ -39,6 +39,14 @@ def test_field_of_view_counts_the_whole_pixels_at_the_border() -> None:
     assert square.field_of_view_deg == pytest.approx((90.0, 90.0))
 
 
+def test_a_pinhole_sees_the_field_of_view_it_was_made_for() -> None:
+    wide = Camera.pinhole(200, 120, 90.0)
+    assert (wide.fx, wide.fy, wide.cx, wide.cy) == pytest.approx((100, 100, 99.5, 59.5))
+    assert wide.field_of_view_deg[0] == pytest.approx(90)
+    with pytest.raises(ConfigError, match='field of view 180 degrees is none of a pinhole camera: choose 1 to 150'):
+        Camera.pinhole(200, 120, 180)
+
+
 def test_matrix_is_the_intrinsic_matrix() -> None:
     np.testing.assert_array_equal(CAMERA.matrix, [[400, 0, 310], [0, 300, 110], [0, 0, 1]])
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -89,6 +91,27 @@ def test_predict_of_one_image_is_the_estimators_depth(
     expected = DepthEstimator.load(checkpoint, device='cpu', size=(32, 64), flip=True)(pixels)
     np.testing.assert_allclose(found, expected, atol=tolerance)
     assert not (tmp_path / 'colour').exists()
+
+
+def test_predict_says_metres_of_a_canonical_network_only_where_the_camera_or_its_view_is_known(
+    drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    canonical = replace(INFO, zoom_convention='canonical', focal_px=96.0)
+    save_checkpoint(tmp_path / 'canonical', Checkpoint(DepthNet('mobilenet_v3_large').eval(), None, canonical))
+    (drive / 'camera.json').unlink()
+    found = {}
+    for name, extra in (('unknown', []), ('narrow', ['--fov', '45']), ('wide', ['--fov', '90'])):
+        command = ['predict', str(drive), '--out', str(tmp_path / name), '--checkpoint', str(tmp_path / 'canonical')]
+        assert main([*command, '--device', 'cpu', '--format', 'npy', '--limit', '1', *extra]) == 0
+        printed = capsys.readouterr()
+        found[name] = np.load(tmp_path / name / 'depth' / 'left_2.npy')
+        scale = json.loads((tmp_path / name / 'prediction.json').read_text())['scale']
+        assert scale == ('metric' if extra else 'relative')
+        assert (f', {scale}' in printed.out.replace('\n', ' '), 'give --fov' in printed.err) == (True, not extra)
+        assert (tmp_path / name / 'camera.json').exists() == bool(extra)
+    ratio = math.tan(math.radians(45)) / math.tan(math.radians(22.5))
+    np.testing.assert_allclose(found['narrow'], ratio * found['wide'], rtol=1e-5)
 
 
 def test_predict_takes_every_nth_frame_up_to_a_limit(checkpoint: str, tmp_path: Path) -> None:

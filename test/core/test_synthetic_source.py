@@ -10,7 +10,7 @@ import torch
 
 from sidepth_core.camera import Camera
 from sidepth_core.data.frames import Frame
-from sidepth_core.data.synthetic import CAMERA, SCENES, Drive, Sensor, SyntheticSource, pinhole
+from sidepth_core.data.synthetic import CAMERA, SCENES, Drive, Sensor, SyntheticSource
 from sidepth_core.data.synthetic.drive import Pace
 from sidepth_core.data.synthetic.rays import camera_rays
 from sidepth_core.data.synthetic.sensor import expose, image_motion
@@ -55,7 +55,7 @@ def test_frames_say_everything_that_a_frame_can_say() -> None:
     first = frames[0]
     assert first.image.shape == (32, 64, 3)
     assert first.image.dtype == np.uint8
-    assert first.camera == pinhole(64, 32, 70.0)
+    assert first.camera == Camera.pinhole(64, 32, 70.0)
     assert first.depth_m is not None
     assert first.depth_m.shape == (32, 64)
     assert np.isinf(first.depth_m).any()

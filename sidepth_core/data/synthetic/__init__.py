@@ -2,6 +2,6 @@
 
 from sidepth_core.data.synthetic.drive import SCENES, Drive
 from sidepth_core.data.synthetic.sensor import CAMERA, Sensor
-from sidepth_core.data.synthetic.source import SyntheticSource, pinhole
+from sidepth_core.data.synthetic.source import SyntheticSource
 
-__all__ = ['CAMERA', 'SCENES', 'Drive', 'Sensor', 'SyntheticSource', 'pinhole']
+__all__ = ['CAMERA', 'SCENES', 'Drive', 'Sensor', 'SyntheticSource']

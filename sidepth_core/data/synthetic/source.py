@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
@@ -19,14 +18,6 @@ from sidepth_core.errors import ConfigError
 PERFECT = Sensor()
 TAKE_GAP_S = 10.0
 """Time between two takes of a source: no reader may take them for neighbours."""
-
-
-def pinhole(width: int, height: int, fov_deg: float) -> Camera:
-    """Return a camera with square pixels, a centred principal point and this horizontal field of view."""
-    if not 1 <= fov_deg <= 150:
-        raise ConfigError(f'field of view {fov_deg!r} degrees cannot be drawn: choose 1 to 150')
-    focal = width / 2 / math.tan(math.radians(fov_deg) / 2)
-    return Camera(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
 
 
 @dataclass
@@ -82,7 +73,7 @@ class SyntheticSource:
                 raise ConfigError(f'{name} of a synthetic drive is {getattr(self, name)!r}: it must be positive')
         if self.seed < 0 or (self.take_frames is not None and self.take_frames < 1):
             raise ConfigError(f'seed {self.seed!r} must be 0 or more, take_frames {self.take_frames!r} at least 1')
-        self.camera_or_default = self.camera or pinhole(self.width, self.height, self.fov_deg)
+        self.camera_or_default = self.camera or Camera.pinhole(self.width, self.height, self.fov_deg)
         self._take = self.take_frames or (50 if self.scene == 'mixed' else self.frames)
         self.report = self._fresh_report()
 
