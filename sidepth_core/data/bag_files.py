@@ -21,13 +21,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 from rosbags.rosbag2 import Reader, ReaderError
 
-from sidepth_core.data.bag_mending import (
-    MendedMcap,
-    copy_readable_rows,
-    fold_journal,
-    has_journal,
-    mcap_record_ends,
-)
+from sidepth_core.data.bag_mending import copy_readable_rows, fold_journal, has_journal
+from sidepth_core.data.mcap_scan import ScannedMcap, has_index
 from sidepth_core.errors import BagError
 
 if sys.version_info >= (3, 14):
@@ -94,7 +89,7 @@ class BagFiles:
         self.topics: dict[str, Topic] = {}
         self.claimed: dict[str, int] = {}
         self.notes: list[str] = []
-        self._readers: list[Reader] = []
+        self._readers: list[Reader | ScannedMcap] = []
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -178,7 +173,7 @@ class BagFiles:
             )
         return found
 
-    def _opened(self, file: Path, stack: ExitStack) -> Reader | None:
+    def _opened(self, file: Path, stack: ExitStack) -> Reader | ScannedMcap | None:
         """Return a reader of one file, mended where needed, or None and a note."""
         if file.suffix == '.zstd':
             file = _decompressed(file, Path(stack.enter_context(TemporaryDirectory(prefix='sidepth-'))))
@@ -186,6 +181,8 @@ class BagFiles:
             if file.suffix == '.db3' and has_journal(file):
                 file = fold_journal(file, Path(stack.enter_context(TemporaryDirectory(prefix='sidepth-'))))
                 self.notes.append(f'{file.name} was not closed properly: its journal is folded in')
+            if file.suffix == '.mcap' and not has_index(file):
+                return self._scanned(file)
             return stack.enter_context(Reader(file))
         except OSError:
             raise
@@ -193,21 +190,26 @@ class BagFiles:
             mended = self._mended(file, stack)
             if mended is None:
                 self.notes.append(f'{file.name} cannot be read: {error}')
-            else:
+            elif isinstance(mended, Reader):
                 self.notes.append(f'{file.name} was cut off ({error}): it is read up to the damage')
             return mended
 
-    def _mended(self, file: Path, stack: ExitStack) -> Reader | None:
+    def _scanned(self, file: Path) -> ScannedMcap | None:
+        """Return a reader of an mcap file without an index, and say what is wrong with the file."""
+        scan = ScannedMcap(file)
+        if not scan.connections:
+            self.notes.append(f'{file.name} cannot be read: it is cut off before its first message, or no mcap file')
+            return None
+        if not scan.is_closed:
+            self.notes.append(f'{file.name} was cut off: it is read up to the damage')
+        if scan.lost_chunks:
+            self.notes.append(f'{file.name}: {scan.lost_chunks} chunks are damaged, their messages are lost')
+        return scan
+
+    def _mended(self, file: Path, stack: ExitStack) -> Reader | ScannedMcap | None:
         """Return a reader of what can be saved of a damaged file."""
         if file.suffix == '.mcap':
-            ends = mcap_record_ends(file)
-            # The last records can be complete in length and still be garbage: try without them.
-            for end in reversed(ends[-3:]):
-                try:
-                    return stack.enter_context(Reader(MendedMcap(file, end)))
-                except Exception:  # noqa: BLE001, S112, PERF203 - garbage can fail in any way; the next end is tried
-                    continue
-            return None
+            return self._scanned(file)
         try:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix='sidepth-')))
             return stack.enter_context(Reader(copy_readable_rows(file, folder)))

@@ -1,111 +1,15 @@
-"""Half-written recordings: a robot that lost power leaves storage files that a normal reader refuses.
+"""Half-written sqlite3 recordings: a robot that lost power leaves files that a normal reader refuses.
 
-An mcap file without its footer is read up to its last complete record, in place. An sqlite3 file with an unfinished
-journal is completed in a temporary copy; one that is cut short is copied row by row up to the damage.
+A file with an unfinished journal is completed in a temporary copy; one that is cut short is copied row by row up to the
+damage. For mcap see mcap_scan.
 """
 
 from __future__ import annotations
 
-import io
 import shutil
 import sqlite3
-import struct
 from contextlib import closing, suppress
 from pathlib import Path
-
-MAGIC = b'\x89MCAP0\r\n'
-DATA_END, FOOTER = 0x0F, 0x02
-LAST_OPCODE = 0x0F
-# A footer of zeros says: no summary, so that a reader scans the records.
-EMPTY_FOOTER = bytes([FOOTER]) + struct.pack('<QQQI', 20, 0, 0, 0) + MAGIC
-
-
-class MendedMcap:
-    """The complete records of an mcap file, closed by a footer: what rosbags takes for a path.
-
-    Attributes:
-        path: The damaged file.
-        length: How many bytes of it hold complete records.
-    """
-
-    suffix = '.mcap'
-
-    def __init__(self, path: Path, length: int) -> None:
-        self.path = path
-        self.length = length
-
-    def exists(self) -> bool:
-        """Return whether the file is there."""
-        return self.path.exists()
-
-    def is_dir(self) -> bool:
-        """Return False: it is one file."""
-        return False
-
-    def open(self, mode: str = 'rb') -> io.BufferedReader:
-        """Open the mended bytes for reading."""
-        if mode != 'rb':
-            raise ValueError(f'mode {mode!r}: a mended file can only be read')
-        return io.BufferedReader(_Closed(self.path, self.length))
-
-    def __str__(self) -> str:
-        return str(self.path)
-
-
-class _Closed(io.RawIOBase):
-    """The first bytes of a file, followed by an empty mcap footer."""
-
-    def __init__(self, path: Path, length: int) -> None:
-        self._file = path.open('rb')
-        self._length = length
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._length + len(EMPTY_FOOTER)}[whence]
-        self._position = max(base + offset, 0)
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override] # typeshed's WriteableBuffer has no len
-        if self._position < self._length:
-            self._file.seek(self._position)
-            data = self._file.read(min(len(buffer), self._length - self._position))
-        else:
-            start = self._position - self._length
-            data = EMPTY_FOOTER[start : start + len(buffer)]
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
-def mcap_record_ends(path: Path) -> list[int]:
-    """Return where each complete record of an mcap file's data section ends; empty if the file is not mcap at all."""
-    size = path.stat().st_size
-    ends = []
-    with path.open('rb') as file:
-        if file.read(len(MAGIC)) != MAGIC:
-            return []
-        position = len(MAGIC)
-        while position + 9 <= size:
-            opcode, length = struct.unpack('<BQ', file.read(9))
-            position += 9 + length
-            if not 0 < opcode <= LAST_OPCODE or opcode in {DATA_END, FOOTER} or position > size:
-                break
-            ends.append(position)
-            file.seek(position)
-    return ends
 
 
 def has_journal(path: Path) -> bool:
