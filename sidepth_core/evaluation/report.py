@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -43,9 +44,16 @@ def print_drive(console: Console, drive: DriveEvaluation, protocol: DepthProtoco
         console.print(f'  note: {note}', style='yellow', markup=False, highlight=False)
 
 
+def narrow_table(title: str, *, show_header: bool = True) -> Table:
+    """Return a table without lines between columns: ten of them fit into the 80 characters that a log file has."""
+    return Table(
+        title=title, title_justify='left', show_header=show_header, box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False
+    )
+
+
 def _depth_table(depth: DepthSummary, protocol: DepthProtocol) -> Table:
     span = f'{protocol.min_depth_m:g}..{protocol.max_depth_m:g} m'
-    table = Table(title=f'depth, {len(depth.rows)} images, crop {protocol.crop}, {span}', title_justify='left')
+    table = narrow_table(f'depth, {len(depth.rows)} images, crop {protocol.crop}, {span}')
     table.add_column('', no_wrap=True)
     for head in DEPTH_HEADS:
         table.add_column(head, justify='right')
@@ -65,7 +73,7 @@ def depth_cells(scores: DepthScores) -> list[str]:
 
 def _zoom_table(rows: Sequence[ZoomRow]) -> Table:
     title = 'zoom: by own median scale, and by that of the full view; drift is its logarithm'
-    table = Table(title=title, title_justify='left')
+    table = narrow_table(title)
     heads = ('zoom', 'AbsRel', 'd1', 'AbsRel full', 'd1 full', 'drift', 'its std', 'images')
     for head in heads:
         table.add_column(head, justify='right')
@@ -112,7 +120,7 @@ def _number(value: float, form: str, unit: str) -> str:
 
 
 def _plain_table(title: str, rows: Iterable[tuple[str, str]]) -> Table:
-    table = Table(title=title, title_justify='left', show_header=False)
+    table = narrow_table(title, show_header=False)
     table.add_column('')
     table.add_column('', justify='right')
     for name, value in rows:

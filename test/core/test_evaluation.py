@@ -23,7 +23,7 @@ from sidepth_core.data.frames import DepthMap, Frame, Image
 from sidepth_core.data.synthetic import SyntheticSource
 from sidepth_core.errors import ConfigError, DatasetError
 from sidepth_core.evaluation.comparison import before_after, compare, comparison_picture
-from sidepth_core.evaluation.depth_metrics import DepthProtocol
+from sidepth_core.evaluation.depth_metrics import DepthProtocol, DepthScores
 from sidepth_core.evaluation.gallery import sample_picture
 from sidepth_core.evaluation.report import print_drive
 from sidepth_core.evaluation.run import DriveEvaluation, EvaluationSettings, evaluate, evaluate_frames
@@ -182,10 +182,13 @@ def test_a_distorted_frame_is_rectified_with_its_depth() -> None:
     assert not np.array_equal(frame.depth_m, FRAMES[0].depth_m)
 
 
-def test_tables_print_every_measure(perfect: DriveEvaluation) -> None:
-    console = Console(file=io.StringIO(), width=120)
-    print_drive(console, perfect, DepthProtocol())
+def test_tables_print_every_measure_within_80_characters(perfect: DriveEvaluation) -> None:
+    console = Console(file=io.StringIO(), width=80)
+    assert perfect.depth is not None
+    wide = DepthScores(0.352, 114.191, 10.333, 0.463, 143.92, 0.448, 0.717, 0.8)
+    print_drive(console, replace(perfect, depth=perfect.depth._replace(unscaled=wide)), DepthProtocol())
     text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert '…' not in text
     for word in ('AbsRel', 'best constant', '2.00x', 'ATE', 'flicker', 'view synthesis'):
         assert word in text
 
