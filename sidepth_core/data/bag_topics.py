@@ -9,13 +9,15 @@ from sidepth_core.data.bag_files import Topic
 from sidepth_core.errors import BagError
 
 IMAGE, COMPRESSED_IMAGE = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
+IMAGES = (IMAGE, COMPRESSED_IMAGE)
 CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
 POINT_CLOUD = 'sensor_msgs/msg/PointCloud2'
 TF_STATIC = 'tf2_msgs/msg/TFMessage'
 ODOMETRY = 'nav_msgs/msg/Odometry'
 TWISTS = ('geometry_msgs/msg/TwistStamped', 'geometry_msgs/msg/TwistWithCovarianceStamped')
 SPEEDS = ('std_msgs/msg/Float32', 'std_msgs/msg/Float64')
-NOT_A_PICTURE = ('depth', 'disparity', 'mask', 'label', 'segmentation', 'confidence')
+NOT_DEPTH = ('disparity', 'mask', 'label', 'segmentation', 'confidence')
+NOT_A_PICTURE = ('depth', *NOT_DEPTH)
 NONE = 'none'
 
 
@@ -27,13 +29,15 @@ class Choice(NamedTuple):
         camera_info: CameraInfo; None: the image's sibling.
         odometry: Odometry, TwistStamped or a speed in metres a second (Float32, Float64); None: the only one, 'none':
             no motion is read.
-        lidar: PointCloud2 that becomes depth; None: the only one, 'none': no depth is read.
+        lidar: PointCloud2 that becomes depth; None: the only one, 'none': none is read.
+        depth: Depth images that are aligned to the images; None: the only ones, 'none': none are read.
     """
 
     image: str | None = None
     camera_info: str | None = None
     odometry: str | None = None
     lidar: str | None = NONE
+    depth: str | None = NONE
 
 
 class Chosen(NamedTuple):
@@ -44,12 +48,16 @@ class Chosen(NamedTuple):
         camera_info: Its CameraInfo topic.
         odometry: Where speed and pose come from.
         lidar: Where depth comes from.
+        depth: Where depth comes from instead.
+        depth_info: The CameraInfo topic beside it.
     """
 
     image: Topic
     camera_info: Topic | None
     odometry: Topic | None
     lidar: Topic | None
+    depth: Topic | None
+    depth_info: Topic | None
 
 
 def choose(topics: Mapping[str, Topic], choice: Choice, bag: str) -> Chosen:
@@ -60,11 +68,14 @@ def choose(topics: Mapping[str, Topic], choice: Choice, bag: str) -> Chosen:
     """
     image = _image(topics, choice.image, bag)
     clouds = [topic for topic in _filled(topics) if topic.type == POINT_CLOUD]
+    depth = None if choice.depth == NONE else _depth(topics, choice.depth, bag)
     return Chosen(
         image=image,
         camera_info=_camera_info(topics, image, choice.camera_info, bag),
         odometry=_one(topics, choice.odometry, _motion_candidates(topics), 'odometry_topic', bag),
         lidar=_one(topics, choice.lidar, clouds, 'lidar_topic', bag),
+        depth=depth,
+        depth_info=_sibling_info(topics, depth) if depth else None,
     )
 
 
@@ -73,9 +84,17 @@ def listing(topics: Collection[Topic]) -> str:
     return ', '.join(f'{topic.name} ({topic.type.rpartition("/")[2]}, {topic.messages})' for topic in topics)
 
 
+def depth_candidates(topics: Mapping[str, Topic]) -> list[Topic]:
+    """Return the topics that may be depth images, judged by their names, one for each camera."""
+    named = [topic for topic in _images(topics) if 'depth' in topic.name.lower()]
+    named = [topic for topic in named if not any(word in topic.name.lower() for word in NOT_DEPTH)]
+    # Depth drawn in colours lies beside the depth itself: /depth/image_color.
+    return _one_a_camera([t for t in named if 'color' not in base_name(t.name).rpartition('/')[2]])
+
+
 def base_name(image_topic: str) -> str:
     """Return the image topic without the name of its transport: `/cam/image_raw` for `/cam/image_raw/compressed`."""
-    return image_topic.removesuffix('/compressed')
+    return image_topic.removesuffix('/compressed').removesuffix('/compressedDepth')
 
 
 def is_rectified_topic(image_topic: str) -> bool:
@@ -84,26 +103,14 @@ def is_rectified_topic(image_topic: str) -> bool:
 
 
 def _image(topics: Mapping[str, Topic], name: str | None, bag: str) -> Topic:
-    images = [topic for topic in topics.values() if topic.type in {IMAGE, COMPRESSED_IMAGE}]
     if name is not None:
-        return _named(topics, name, images, bag)
-    candidates = [
-        topic
-        for topic in _filled(topics)
-        if topic in images and not any(word in topic.name.lower() for word in NOT_A_PICTURE)
-    ]
-    cameras: dict[str, Topic] = {}
-    for topic in candidates:
-        # One camera in two transports: the fuller one, raw if they are equal.
-        rival = cameras.get(base_name(topic.name))
-        if rival is None or (topic.messages, topic.type == IMAGE) > (rival.messages, rival.type == IMAGE):
-            cameras[base_name(topic.name)] = topic
+        return _named(topics, name, [topic for topic in topics.values() if topic.type in IMAGES], bag)
+    pictures = [t for t in _images(topics) if not any(word in t.name.lower() for word in NOT_A_PICTURE)]
+    cameras = _one_a_camera(pictures)
     if len(cameras) == 1:
-        return next(iter(cameras.values()))
+        return cameras[0]
     if cameras:
-        raise BagError(
-            f'bag {bag!r} holds several cameras, name one as image_topic: {listing(list(cameras.values()))}'
-        )
+        raise BagError(f'bag {bag!r} holds several cameras, name one as image_topic: {listing(cameras)}')
     raise BagError(f'bag {bag!r} holds no camera images. Its topics: {listing(list(topics.values())) or "none"}')
 
 
@@ -111,9 +118,42 @@ def _camera_info(topics: Mapping[str, Topic], image: Topic, name: str | None, ba
     infos = [topic for topic in _filled(topics) if topic.type == CAMERA_INFO]
     if name is not None:
         return _named(topics, name, infos, bag)
-    namespace = base_name(image.name).rpartition('/')[0]
-    sibling = next((topic for topic in infos if topic.name.rpartition('/') == (namespace, '/', 'camera_info')), None)
-    return sibling or (infos[0] if len(infos) == 1 else None)
+    return _sibling_info(topics, image) or (infos[0] if len(infos) == 1 else None)
+
+
+def _sibling_info(topics: Mapping[str, Topic], image: Topic) -> Topic | None:
+    """Return the CameraInfo beside an image topic, as image_transport has it."""
+    sibling = topics.get(f'{base_name(image.name).rpartition("/")[0]}/camera_info')
+    return sibling if sibling and sibling.messages and sibling.type == CAMERA_INFO else None
+
+
+def _depth(topics: Mapping[str, Topic], name: str | None, bag: str) -> Topic:
+    """Return the depth topic that was asked for by name, or the only one."""
+    if name is not None:
+        return _named(topics, name, [topic for topic in topics.values() if topic.type in IMAGES], bag)
+    candidates = depth_candidates(topics)
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
+        raise BagError(
+            f'bag {bag!r} holds several depth topics, name the one that is aligned to the images as depth_topic: '
+            f'{listing(candidates)}'
+        )
+    raise BagError(f'bag {bag!r} holds no depth images. Its topics: {listing(list(topics.values())) or "none"}')
+
+
+def _images(topics: Mapping[str, Topic]) -> list[Topic]:
+    return [topic for topic in _filled(topics) if topic.type in IMAGES]
+
+
+def _one_a_camera(candidates: list[Topic]) -> list[Topic]:
+    """Return one topic for each camera: of several transports the fullest one, raw if they are equal."""
+    cameras: dict[str, Topic] = {}
+    for topic in candidates:
+        rival = cameras.get(base_name(topic.name))
+        if rival is None or (topic.messages, topic.type == IMAGE) > (rival.messages, rival.type == IMAGE):
+            cameras[base_name(topic.name)] = topic
+    return list(cameras.values())
 
 
 def _motion_candidates(topics: Mapping[str, Topic]) -> list[Topic]:

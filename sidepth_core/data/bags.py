@@ -1,4 +1,4 @@
-"""Rosbag2 recordings as drives: images, camera, motion and LiDAR, whatever recorded them and however they ended."""
+"""Rosbag2 recordings as drives: images, camera, motion and depth, whatever recorded them and however they ended."""
 
 from __future__ import annotations
 
@@ -11,21 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from sidepth_core.camera import Camera
+from sidepth_core.data.bag_depth import CLOCK_JUMP_NS, DepthImageTopic, DepthOf, LidarTopic, depth_topic
 from sidepth_core.data.bag_files import BagFiles
-from sidepth_core.data.bag_topics import COMPRESSED_IMAGE, Choice, Chosen, choose, listing
+from sidepth_core.data.bag_topics import COMPRESSED_IMAGE, Choice, Chosen, choose, depth_candidates, listing
 from sidepth_core.data.calibration import fitted
 from sidepth_core.data.deferred import DeferredSource, Pending, content_of
 from sidepth_core.data.frames import Frame, Image
-from sidepth_core.data.lidar import project_depth
-from sidepth_core.data.recording import Content, Motion, Recording, Stamped, Sweep, camera_track
-from sidepth_core.data.tracks import Track, chain
+from sidepth_core.data.recording import Content, Motion, Recording, Stamped, camera_track
+from sidepth_core.data.tracks import Track
 from sidepth_core.images import decode, decode_compressed
-
-CLOCK_JUMP_NS = 1_000_000_000
-"""A stamp further back than this is a clock that was set or a drive that starts anew, not a late message."""
-
-LIDAR_WINDOW_NS = 60_000_000
-"""A sweep further from the image than this shows another place."""
 
 
 class _Context(NamedTuple):
@@ -35,6 +29,7 @@ class _Context(NamedTuple):
     camera: Camera | None
     transforms: dict[tuple[str, str], npt.NDArray[np.float64]]
     motion: Motion | None
+    depth: LidarTopic | DepthImageTopic | None
 
 
 class _Facts(NamedTuple):
@@ -44,8 +39,7 @@ class _Facts(NamedTuple):
     camera: Camera | None
     speed_mps: float | None
     T_world_camera: npt.NDArray[np.float64] | None
-    sweep: Sweep | None
-    T_camera_lidar: npt.NDArray[np.float64] | None
+    depth: DepthOf | None
 
 
 class BagSource(DeferredSource):
@@ -87,8 +81,9 @@ class BagSource(DeferredSource):
             context = self._context(recording)
             image = context.chosen.image
             self.report.claimed = files.claimed.get(image.name, image.messages)
-            for stamped, facts in self._facts(recording, context):
+            for stamped, facts in self._facts(context, recording.messages(image.name)):
                 yield partial(_frame, stamped.content, image.type == COMPRESSED_IMAGE, facts)
+            self.report.notes.extend(context.depth.notes() if context.depth else ())
             self._close_report(recording, image.name)
 
     def _context(self, recording: Recording) -> _Context:
@@ -100,23 +95,27 @@ class BagSource(DeferredSource):
             camera = recording.camera(chosen.camera_info, chosen.image.name)
         if camera is None:
             self.report.notes.append(f'nothing in the bag calibrates the camera of {chosen.image.name}')
+        known = None if camera == 'learned' else camera
+        transforms = recording.static_transforms()
+        unread = [] if chosen.lidar or chosen.depth else depth_candidates(files.topics)
+        if unread:
+            self.report.notes.append(f'depth images are not read unless depth=image asks for them: {listing(unread)}')
         return _Context(
             chosen,
-            None if camera == 'learned' else camera,
-            recording.static_transforms(),
+            known,
+            transforms,
             recording.motion(chosen.odometry) if chosen.odometry else None,
+            depth_topic(recording, chosen, known, transforms),
         )
 
-    def _facts(self, recording: Recording, context: _Context) -> Iterator[tuple[Stamped, _Facts]]:
+    def _facts(self, context: _Context, images: Iterator[Stamped]) -> Iterator[tuple[Stamped, _Facts]]:
         """Yield each image message with what the other topics say of its moment."""
-        sweeps = _Nearest(recording.sweeps(context.chosen.lidar)) if context.chosen.lidar else None
         track: Track | None = None
-        for image in self._in_order(recording.messages(context.chosen.image.name)):
+        for image in self._in_order(images):
             frame_id = str(image.content.header.frame_id).lstrip('/')
             if context.motion and track is None:
                 track = camera_track(context.motion, context.transforms, frame_id, self.report.notes)
             moment = image.stamp_ns if context.motion is None or context.motion.has_header else image.log_ns
-            sweep = sweeps.at(image.stamp_ns) if sweeps else None
             yield (
                 image,
                 _Facts(
@@ -124,8 +123,7 @@ class BagSource(DeferredSource):
                     context.camera,
                     track.speed_at(moment) if track else None,
                     track.pose_at(moment) if track else None,
-                    sweep,
-                    chain(context.transforms, frame_id, sweep.frame) if sweep else None,
+                    context.depth.at(image.stamp_ns, frame_id) if context.depth else None,
                 ),
             )
 
@@ -157,30 +155,12 @@ class BagSource(DeferredSource):
             report.notes.append(f'the bag claims {report.claimed} images, {report.read} were read')
 
 
-class _Nearest:
-    """Finds the sweep nearest to rising times while holding only two of them."""
-
-    def __init__(self, sweeps: Iterator[Sweep]) -> None:
-        self._sweeps = sweeps
-        self._before: Sweep | None = None
-        self._after = next(sweeps, None)
-
-    def at(self, stamp_ns: int) -> Sweep | None:
-        """Return the sweep nearest to a time; None if it is outside the window."""
-        while self._after is not None and self._after.stamp_ns <= stamp_ns:
-            self._before, self._after = self._after, next(self._sweeps, None)
-        near = [s for s in (self._before, self._after) if s and abs(s.stamp_ns - stamp_ns) <= LIDAR_WINDOW_NS]
-        return min(near, key=lambda sweep: abs(sweep.stamp_ns - stamp_ns), default=None)
-
-
 def _frame(message: Content, is_compressed: bool, facts: _Facts) -> Frame:
     """Decode an image message into a frame; called from many threads."""
     image = _image(message, is_compressed=is_compressed)
     height, width = image.shape[:2]
     camera = fitted(facts.camera, width, height) if facts.camera else None
-    depth_m = None
-    if camera and facts.sweep and facts.T_camera_lidar is not None:
-        depth_m = project_depth(facts.sweep.points, facts.T_camera_lidar, camera)
+    depth_m = facts.depth(camera, width, height) if facts.depth else None
     return Frame(facts.stamp_ns, image, camera, facts.speed_mps, facts.T_world_camera, depth_m)
 
 

@@ -1,4 +1,4 @@
-"""The messages of a recording that say where its camera was and what it is: CameraInfo, /tf_static, motion, LiDAR."""
+"""The messages of a recording that say where its camera was and what it is: CameraInfo, /tf_static, motion, depth."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from rosbags.typesys.store import Typestore
 
 from sidepth_core.camera import Camera
 from sidepth_core.data.bag_files import BagFiles, Topic
-from sidepth_core.data.bag_topics import ODOMETRY, SPEEDS, TF_STATIC, is_rectified_topic
+from sidepth_core.data.bag_topics import COMPRESSED_IMAGE, ODOMETRY, SPEEDS, TF_STATIC, is_rectified_topic
 from sidepth_core.data.calibration import camera_from_info
+from sidepth_core.data.depth_images import DEPTH_ENCODINGS, decode_compressed_depth, decode_depth
+from sidepth_core.data.frames import DepthMap
 from sidepth_core.data.lidar import Points, points_of_cloud
 from sidepth_core.data.tracks import Track, chain, make_track, rigid, rotation_of_quaternion, with_speed_of_poses
-from sidepth_core.errors import BagError, ConfigError, DatasetError
+from sidepth_core.errors import BagError, ConfigError, DatasetError, ImageFormatError
 
 FloatArray = npt.NDArray[np.float64]
 Content = Any
@@ -54,6 +56,20 @@ class Sweep(NamedTuple):
     stamp_ns: int
     frame: str
     points: Points
+
+
+class DepthImage(NamedTuple):
+    """One image of a depth camera.
+
+    Attributes:
+        stamp_ns: Its time.
+        frame: The optical frame that it was taken in.
+        depth_m: (H, W) float32, metres along Z; NaN where not measured.
+    """
+
+    stamp_ns: int
+    frame: str
+    depth_m: DepthMap
 
 
 class Motion(NamedTuple):
@@ -174,6 +190,26 @@ class Recording:
                 continue
             yield Sweep(stamp_ns, str(cloud.header.frame_id), points)
 
+    def depth_images(self, topic: Topic) -> Iterator[DepthImage]:
+        """Yield the images of a depth topic; damaged ones are counted.
+
+        Raises:
+            BagError: If it holds something else than depth.
+        """
+        for stamp_ns, _, image in self.messages(topic.name):
+            form = str(image.format if topic.type == COMPRESSED_IMAGE else image.encoding)
+            if form.partition(';')[0] not in DEPTH_ENCODINGS or 'rvl' in form:
+                known = ' or '.join(DEPTH_ENCODINGS)
+                raise BagError(f'{topic.name} holds {form!r}, expected depth: {known}, raw or as compressedDepth png')
+            try:
+                depth_m = _depth_of(image, is_compressed=topic.type == COMPRESSED_IMAGE)
+            except ImageFormatError as error:
+                if not self.damaged[topic.name]:
+                    self.notes.append(f'first damaged message of {topic.name}: {error}')
+                self.damaged[topic.name] += 1
+                continue
+            yield DepthImage(stamp_ns, str(image.header.frame_id), depth_m)
+
 
 def camera_track(
     motion: Motion, transforms: dict[tuple[str, str], FloatArray], camera_frame: str, notes: list[str]
@@ -196,6 +232,13 @@ def camera_track(
         track = with_speed_of_poses(track)
         notes.append('the twist of the odometry is zero throughout: speed is taken from its poses')
     return track if T_body_camera is not None else track._replace(T_world_body=None)
+
+
+def _depth_of(image: Content, *, is_compressed: bool) -> DepthMap:
+    if is_compressed:
+        return decode_compressed_depth(image.data, image.format)
+    size = image.width, image.height
+    return decode_depth(image.data, image.encoding, *size, image.step, is_bigendian=bool(image.is_bigendian))
 
 
 def _camera_of(info: Content, *, rectified: bool) -> Camera:

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 
 from sidepth_core.camera import Camera
 from sidepth_core.data.bag_files import is_bag
-from sidepth_core.data.bag_topics import Choice
+from sidepth_core.data.bag_topics import NONE, Choice
 from sidepth_core.data.bags import BagSource
 from sidepth_core.data.calibration import read_calibration
 from sidepth_core.data.folders import FolderSource
@@ -110,19 +110,36 @@ def open_weighted(text: str, *, with_depth: bool = False) -> list[WeightedSource
             hint = f'did you mean {near[0]!r}?' if near else f'it takes {", ".join((*kind.options, "weight"))}'
             raise ConfigError(f'{text!r} has no option {option!r}: {hint}')
     sweepless = kind is KINDS['kitti_odometry'] and not (path / 'velodyne').is_dir()
-    if with_depth and 'depth' in kind.options and 'lidar_topic' not in options and not sweepless:
+    named = options.keys() & {'lidar_topic', 'depth_topic'}
+    if with_depth and 'depth' in kind.options and not named and not sweepless:
         options.setdefault('depth', 'lidar')
     return [WeightedSource(source, weight, text) for source in kind.open(path, options)]
 
 
 def _open_bag(path: Path, options: Options) -> list[FrameSource]:
+    lidar, depth = _depth_topics(path, options)
     choice = Choice(
         image=options.get('image_topic'),
         camera_info=options.get('camera_info_topic'),
         odometry=options.get('odometry_topic'),
-        lidar=None if options.get('depth') == 'lidar' else options.get('lidar_topic', 'none'),
+        lidar=lidar,
+        depth=depth,
     )
     return [BagSource(path, choice, _camera(options))]
+
+
+def _depth_topics(path: Path, options: Options) -> tuple[str | None, str | None]:
+    """Return the LiDAR topic and the depth image topic, as Choice takes them."""
+    option = {'lidar': 'lidar_topic', 'image': 'depth_topic'}
+    named = [kind for kind, name in option.items() if options.get(name, NONE) != NONE]
+    kind = options.get('depth', named[0] if named else NONE)
+    if kind not in {*option, NONE}:
+        raise ConfigError(f'{str(path)!r}: depth={kind!r} is not one of {", ".join(option)}, {NONE}')
+    if len({kind, *named} - {NONE}) > 1:
+        raise ConfigError(f'{str(path)!r}: depth comes from LiDAR (lidar_topic) or from depth images (depth_topic), '
+                          'not from both')  # fmt: skip
+    lidar, depth = (options.get(name) if each == kind else NONE for each, name in option.items())
+    return lidar, depth
 
 
 def _open_video(path: Path, options: Options) -> list[FrameSource]:
@@ -159,7 +176,9 @@ def _open_sweeps(path: Path, options: Options) -> list[FrameSource]:
 
 KINDS = {
     'bag': Kind(
-        is_bag, _open_bag, ('image_topic', 'camera_info_topic', 'odometry_topic', 'lidar_topic', 'depth', 'camera')
+        is_bag,
+        _open_bag,
+        ('image_topic', 'camera_info_topic', 'odometry_topic', 'lidar_topic', 'depth_topic', 'depth', 'camera'),
     ),
     'video': Kind(lambda path: path.suffix.lower() in VIDEO_SUFFIXES, _open_video, ('camera', 'fps')),
     'kitti_drive': Kind(is_kitti_drive, _open_kitti_drive, ('side', 'depth')),
