@@ -21,9 +21,9 @@ from sidepth_core.evaluation.run import MEASURES, DriveEvaluation, EvaluationSet
 from sidepth_core.evaluation.subject import POST_PROCESSING, Subject, load_subject
 
 EXAMPLES = """\
-sources with true depth: synthetic:street?seed=3&frames=50, KITTI raw, a bag with LiDAR and /tf_static or with aligned depth
-images (depth=image), or a folder with image/, depth/ (16-bit PNG, or .npy in metres) and camera.json. Without any, view
-synthesis is measured.
+sources with true depth: synthetic:street?seed=3&frames=50, KITTI raw, a bag with LiDAR and /tf_static or with aligned
+depth images (depth=image), or a folder with image/, depth/ (16-bit PNG, or .npy in metres) and camera.json. Without,
+view synthesis is measured.
 
   sidepth evaluate 'synthetic:street?seed=3&frames=50'
   sidepth evaluate --checkpoint runs/mine --depth --crop eigen --cap 80 --out scores drive/
