@@ -1,4 +1,4 @@
-"""Calibrations: the fields of a CameraInfo, and files of camera_calibration, Kalibr, OpenCV and our own JSON."""
+"""Calibrations: the fields of a CameraInfo, and files of camera_calibration, Kalibr, OpenCV, ORB-SLAM and our own."""
 
 from __future__ import annotations
 
@@ -20,13 +20,20 @@ MODEL_NAMES = {
     'equidistant': 'equidistant',
     'fisheye': 'equidistant',
     'kannala_brandt4': 'equidistant',
+    'kannala_brandt': 'equidistant',
+    'kannalabrandt8': 'equidistant',
+    'opencv_fisheye': 'equidistant',
     'none': '',
     '': '',
 }
 """Names that drivers and tools give to the lens models, and ours."""
 
+PINHOLE_WORDS = ('pinhole', 'perspective', 'rectified', 'opencv')
+"""Words that files use of a camera without saying which lens model its coefficients are of: then it is OpenCV's."""
+
 DISTORTION_NAMES = (
     'distortion_coefficients', 'distortion_coeffs', 'distortion', 'D', 'd', 'dist_k1k2p1p2k3',
+    'dist_coeffs', 'dist_coeff', 'distCoeffs', 'dist',
 )
 """Names under which tools write the lens coefficients."""
 
@@ -105,8 +112,8 @@ def read_calibration(path: Path) -> Camera:
     """Return the camera in a calibration file.
 
     Understood are the YAML of camera_calibration (image_width, camera_matrix, distortion_coefficients), our camera.json
-    (width, height, fx, fy, cx, cy, distortion_model, distortion), Kalibr's camchain (its first camera), and mappings
-    with K, a size and optionally D.
+    (width, height, fx, fy, cx, cy, distortion_model, distortion), Kalibr's camchain (its first camera), ORB-SLAM's
+    settings, and mappings with K, a size and optionally D.
 
     Raises:
         DatasetError: If the file is no such calibration; the message says what is missing.
@@ -140,7 +147,10 @@ def _plain(text: str) -> str:
 def _camera_from_mapping(fields: Any) -> Camera:  # noqa: ANN401 - whatever a file holds
     if not isinstance(fields, Mapping):
         raise ConfigError(f'it holds {type(fields).__name__}, expected names and values')
-    fields = fields.get('cam0', fields)
+    fields = _of_orb_slam(fields) or fields.get('cam0', fields)
+    model = _lens_name(fields)
+    d = _lens_coefficients(fields, model)
+    model = model or ('plumb_bob' if d else '')
     size = fields.get('size') or fields.get('resolution')
     width, height = size or (_first(fields, 'width', 'image_width'), _first(fields, 'height', 'image_height'))
     if 'intrinsics' in fields:
@@ -150,12 +160,47 @@ def _camera_from_mapping(fields: Any) -> Camera:  # noqa: ANN401 - whatever a fi
         k = [fields['fx'], 0, fields['cx'], 0, fields['fy'], fields['cy'], 0, 0, 1]
     else:
         k = _numbers(_first(fields, 'camera_matrix', 'K', 'k'))
-    d = _numbers(_first(fields, *DISTORTION_NAMES, default=[]))
-    model = str(_first(fields, 'distortion_model', 'model', default=''))
-    if model.lower() not in MODEL_NAMES or not model:
-        # A free text such as "pinhole, rectified" says nothing of a lens; coefficients alone are OpenCV's five.
-        model = 'plumb_bob' if d else ''
     return camera_from_info(int(width), int(height), model, d, k)
+
+
+def _lens_name(fields: Mapping[str, Any]) -> str:
+    """Return the lens model that a file names; '' where it names none but the pinhole.
+
+    Raises:
+        ConfigError: If it is a model that is not known here: its numbers would mean other things.
+    """
+    found = ''
+    for key in ('distortion_model', 'camera_model', 'model'):
+        name = str(fields.get(key) or '').strip()
+        if MODEL_NAMES.get(name.lower()):
+            found = found or name
+        elif name.lower() not in MODEL_NAMES and not any(word in name.lower() for word in PINHOLE_WORDS):
+            known = ', '.join(filter(None, MODEL_NAMES))
+            raise ConfigError(f'{key} {name!r} is not one of pinhole, {known}: calibrate with one of these')
+    return found
+
+
+def _lens_coefficients(fields: Mapping[str, Any], model: str) -> list[float]:
+    """Return the lens coefficients of a file, as one list or under a name each; empty where it has none.
+
+    Raises:
+        ConfigError: If they stand under a name that is not known: left out, they would bend every image.
+    """
+    known = (*DISTORTION_NAMES, 'distortion_model')
+    if strange := [name for name in fields if 'dist' in name.lower() and name not in known]:
+        raise ConfigError(f'{strange[0]!r} is not known, expected lens coefficients as {DISTORTION_NAMES[0]}')
+    is_fisheye = MODEL_NAMES.get(model.lower()) == 'equidistant'
+    single = ('k1', 'k2', 'k3', 'k4') if is_fisheye else ('k1', 'k2', 'p1', 'p2', 'k3')
+    if not any(name in fields for name in single):
+        return _numbers(_first(fields, *DISTORTION_NAMES, default=[]))
+    return [float(fields.get(name) or 0.0) for name in single]
+
+
+def _of_orb_slam(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the first camera of ORB-SLAM's settings, `Camera.fx` or `Camera1.fx`, as fx; nothing of other files."""
+    pairs = [str(name).partition('.') for name in fields]
+    values = {name: fields[f'{head}.{name}'] for head, _, name in pairs if head in {'Camera', 'Camera1'}}
+    return {**values, 'camera_model': values.get('type', 'PinHole')} if 'fx' in values else {}
 
 
 def _first(fields: Mapping[str, Any], *names: str, default: Any = None) -> Any:  # noqa: ANN401 - whatever a file holds

@@ -140,3 +140,67 @@ def test_a_folder_with_one_yaml_is_calibrated_by_it(tmp_path: Path) -> None:
     assert find_calibration(tmp_path) is None
     (tmp_path / 'camera.json').write_text('{}')
     assert find_calibration(tmp_path) == tmp_path / 'camera.json'
+
+
+KALIBR = """\
+cam0:
+  camera_model: {camera}
+  distortion_model: {lens}
+  distortion_coeffs: [0.9, 0.1, 0.0, 0.0]
+  intrinsics: [{intrinsics}]
+  resolution: [640, 480]
+"""
+
+
+@pytest.mark.parametrize(
+    ('camera', 'lens_model', 'intrinsics', 'fault'),
+    [
+        ('omni', 'radtan', '1.2, 500, 510, 320, 240', "camera_model 'omni' is not one of pinhole"),
+        ('ds', 'none', '-0.2, 0.6, 500, 510, 320, 240', "camera_model 'ds' is not one of pinhole"),
+        ('pinhole', 'fov', '500, 510, 320, 240', "distortion_model 'fov' is not one of pinhole"),
+    ],
+)
+def test_lens_models_that_are_not_known_are_refused_not_guessed(
+    tmp_path: Path, camera: str, lens_model: str, intrinsics: str, fault: str
+) -> None:
+    path = tmp_path / 'camchain.yaml'
+    path.write_text(KALIBR.format(camera=camera, lens=lens_model, intrinsics=intrinsics))
+    with pytest.raises(DatasetError, match=fault):
+        read_calibration(path)
+
+
+ORB_SLAM = """\
+%YAML:1.0
+Camera.type: "{kind}"
+{name}.fx: 500.0
+{name}.fy: 510.0
+{name}.cx: 320.0
+{name}.cy: 240.0
+{name}.k1: -0.2
+{name}.k2: 0.1
+{name}.{third}: 0.01
+{name}.{fourth}: 0.02
+Camera.width: 640
+Camera.height: 480
+ORBextractor.nFeatures: 1000
+"""
+
+
+def test_settings_of_orb_slam_are_understood(tmp_path: Path) -> None:
+    path = tmp_path / 'orb.yaml'
+    path.write_text(ORB_SLAM.format(kind='PinHole', name='Camera1', third='p1', fourth='p2'))
+    assert read_calibration(path) == Camera(640, 480, 500, 510, 320, 240, 'plumb_bob', (-0.2, 0.1, 0.01, 0.02))
+    path.write_text(ORB_SLAM.format(kind='KannalaBrandt8', name='Camera', third='k3', fourth='k4'))
+    assert read_calibration(path) == Camera(640, 480, 500, 510, 320, 240, 'equidistant', (-0.2, 0.1, 0.01, 0.02))
+
+
+def test_lens_coefficients_under_any_name_are_read_or_refused_but_never_left_out(tmp_path: Path) -> None:
+    path = tmp_path / 'camera.json'
+    pinhole = {'width': 640, 'height': 480, 'fx': 500, 'fy': 510, 'cx': 320, 'cy': 240}
+    bent = Camera(640, 480, 500, 510, 320, 240, 'plumb_bob', (-0.2, 0.1, 0, 0.01))
+    for names in ({'dist_coeff': [[-0.2, 0.1, 0, 0.01, 0]]}, {'k1': -0.2, 'k2': 0.1, 'p2': 0.01}):
+        path.write_text(json.dumps({**pinhole, **names}))
+        assert read_calibration(path) == bent
+    path.write_text(json.dumps({**pinhole, 'distortion_params': [-0.2, 0.1]}))
+    with pytest.raises(DatasetError, match="'distortion_params' is not known, expected lens coefficients as"):
+        read_calibration(path)
