@@ -150,9 +150,9 @@ def natural_order(path: Path) -> list[tuple[int, str]]:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Return the image files of a folder, in natural order."""
-    files = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    return sorted(files, key=natural_order)
+    """Return the image files of a folder, in natural order; hidden ones are other systems' notes about them."""
+    visible = (path for path in folder.iterdir() if not path.name.startswith('.'))
+    return sorted((p for p in visible if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()), key=natural_order)
 
 
 def image_folder(path: Path) -> Path:

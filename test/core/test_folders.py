@@ -67,6 +67,14 @@ def test_plain_folders_are_read_in_natural_order_and_strangers_counted(tmp_path:
     assert any('10 images a second are assumed' in note for note in source.report.notes)
 
 
+def test_hidden_files_are_no_images(tmp_path: Path) -> None:
+    image(tmp_path / '1.png')
+    (tmp_path / '._1.png').write_bytes(b'what another system knows of 1.png')
+    source = FolderSource(tmp_path)
+    assert len(list(source)) == 1
+    assert source.report.skipped == {'not an image file': 1}
+
+
 def test_images_below_are_found_and_doubts_refused(tmp_path: Path) -> None:
     image(tmp_path / 'left_eye' / '1.png')
     assert len(list(FolderSource(tmp_path, fps=5))) == 1
