@@ -17,6 +17,7 @@ from typing import BinaryIO, NamedTuple
 from zlib import crc32
 
 from lz4.frame import LZ4FrameDecompressor  # type: ignore[import-untyped] # it ships no types
+from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -27,6 +28,8 @@ MAGIC = b'\x89MCAP0\r\n'
 FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK, CHUNK_INDEX, DATA_END = 0x02, 0x03, 0x04, 0x05, 0x06, 0x08, 0x0F
 HEAD = struct.Struct('<BQ')
 FOOTER_BYTES = HEAD.size + 20 + len(MAGIC)
+FORMATS = {'ros2msg': MessageDefinitionFormat.MSG, 'ros2idl': MessageDefinitionFormat.IDL}
+"""Names that the format has for the languages of message definitions."""
 LARGEST_CHUNK = 1 << 30
 """A longer chunk is a length that was overwritten."""
 
@@ -44,6 +47,7 @@ class Channel(NamedTuple):
         topic: Topic.
         msgtype: Message type as the file spells it.
         msgcount: How many messages there are.
+        msgdef: The definition of its messages that the recorder stored.
         ext: Its serialization.
         id: Its number in the file.
     """
@@ -51,8 +55,16 @@ class Channel(NamedTuple):
     topic: str
     msgtype: str
     msgcount: int
+    msgdef: MessageDefinition
     ext: Extra
     id: int
+
+
+class Schema(NamedTuple):
+    """A message type, and its definition as the recorder stored it."""
+
+    name: str = ''
+    definition: MessageDefinition = MessageDefinition(MessageDefinitionFormat.NONE, '')
 
 
 class _Record(NamedTuple):
@@ -98,17 +110,19 @@ class ScannedMcap:
         self.start_time = sys.maxsize
         self.is_closed = False
         self.lost_chunks = 0
-        schemas = {0: ''}
+        schemas: dict[int, Schema] = {}
         channels: dict[int, Channel] = {}
         counts: Counter[int] = Counter()
         for record in (record for group in self._groups() for record in group):
             if record.opcode == SCHEMA:
-                number, name = struct.unpack_from('<H', record.data)[0], _texts(record.data[2:], 1)[0]
-                schemas[number] = name
+                name, encoding, text = _texts(record.data[2:], 3)
+                definition = MessageDefinition(FORMATS.get(encoding, MessageDefinitionFormat.NONE), text)
+                schemas[struct.unpack_from('<H', record.data)[0]] = Schema(name, definition)
             elif record.opcode == CHANNEL:
-                number, schema = struct.unpack_from('<HH', record.data)
+                number, schema_number = struct.unpack_from('<HH', record.data)
                 topic, serialization = _texts(record.data[4:], 2)
-                channels[number] = Channel(topic, schemas.get(schema, ''), 0, Extra(serialization), number)
+                schema = schemas.get(schema_number, Schema())
+                channels[number] = Channel(topic, schema.name, 0, schema.definition, Extra(serialization), number)
             elif record.opcode == MESSAGE:
                 number, _, log_ns = struct.unpack_from('<HIQ', record.data)
                 counts[number] += 1

@@ -8,6 +8,7 @@ from pathlib import Path
 import lz4.frame
 import numpy as np
 import pytest
+from rosbags.interfaces import MessageDefinitionFormat
 
 from sidepth_core.data.bag_files import BagFiles
 from sidepth_core.data.mcap_scan import MAGIC, ScannedMcap, has_index
@@ -107,3 +108,10 @@ def test_what_is_no_mcap_has_no_channels(tmp_path: Path) -> None:
     file = tmp_path / 'text.mcap'
     file.write_bytes(b'no recording at all')
     assert ScannedMcap(file).connections == []
+
+
+def test_the_definitions_that_the_recorder_stored_are_kept(tmp_path: Path) -> None:
+    file = tmp_path / 'plain.mcap'
+    file.write_bytes(HEADER + CHANNELS + message(1, 1) + CLOSE)
+    first = ScannedMcap(file).connections[0]
+    assert (first.msgdef.format, first.msgdef.data) == (MessageDefinitionFormat.MSG, 'string data')
