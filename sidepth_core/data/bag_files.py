@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
+from rosbags.interfaces import MessageDefinitionFormat
 from rosbags.rosbag2 import Reader, ReaderError
 
 from sidepth_core.data.bag_mending import copy_readable_rows, fold_journal, has_journal
@@ -137,6 +138,12 @@ class BagFiles:
                     self.notes.append(f'{reader.path} is damaged, the rest of it is lost: {error}')
                     break
                 yield Message(connection.topic, _spelled(connection.msgtype), log_ns, _expanded(data))
+
+    def definition(self, topic: str) -> str:
+        """Return the definition of a topic's messages as .msg text; '' where the recorder stored none."""
+        connections = (connection for reader in self._readers for connection in reader.connections)
+        found = (connection.msgdef for connection in connections if connection.topic == topic)
+        return next((each.data for each in found if each.format == MessageDefinitionFormat.MSG), '')
 
     def _metadata(self) -> dict[str, Any]:
         """Return what metadata.yaml says; nothing where it is absent or damaged."""

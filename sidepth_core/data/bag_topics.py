@@ -27,8 +27,8 @@ class Choice(NamedTuple):
     Attributes:
         image: Image or CompressedImage; None: the only one.
         camera_info: CameraInfo; None: the image's sibling.
-        odometry: Odometry, TwistStamped or a speed in metres a second (Float32, Float64); None: the only one, 'none':
-            no motion is read.
+        odometry: Odometry, TwistStamped or a speed in metres a second (Float32, Float64), or of any other message
+            the field that is one (`/can/speed:data.velocity`); None: the only one, 'none': no motion is read.
         lidar: PointCloud2 that becomes depth; None: the only one, 'none': none is read.
         depth: Depth images that are aligned to the images; None: the only ones, 'none': none are read.
     """
@@ -47,6 +47,7 @@ class Chosen(NamedTuple):
         image: The image topic.
         camera_info: Its CameraInfo topic.
         odometry: Where speed and pose come from.
+        speed_field: The field of its messages that is the speed; '' where their type says it.
         lidar: Where depth comes from.
         depth: Where depth comes from instead.
         depth_info: The CameraInfo topic beside it.
@@ -55,6 +56,7 @@ class Chosen(NamedTuple):
     image: Topic
     camera_info: Topic | None
     odometry: Topic | None
+    speed_field: str
     lidar: Topic | None
     depth: Topic | None
     depth_info: Topic | None
@@ -68,11 +70,13 @@ def choose(topics: Mapping[str, Topic], choice: Choice, bag: str) -> Chosen:
     """
     image = _image(topics, choice.image, bag)
     clouds = [topic for topic in _filled(topics) if topic.type == POINT_CLOUD]
+    odometry, _, field = (choice.odometry or '').partition(':')
     depth = None if choice.depth == NONE else _depth(topics, choice.depth, bag)
     return Chosen(
         image=image,
         camera_info=_camera_info(topics, image, choice.camera_info, bag),
-        odometry=_one(topics, choice.odometry, _motion_candidates(topics), 'odometry_topic', bag),
+        odometry=_one(topics, odometry or None, _motion_candidates(topics), 'odometry_topic', bag),
+        speed_field=field,
         lidar=_one(topics, choice.lidar, clouds, 'lidar_topic', bag),
         depth=depth,
         depth_info=_sibling_info(topics, depth) if depth else None,

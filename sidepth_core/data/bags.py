@@ -12,12 +12,13 @@ import numpy.typing as npt
 
 from sidepth_core.camera import Camera
 from sidepth_core.data.bag_depth import CLOCK_JUMP_NS, DepthImageTopic, DepthOf, LidarTopic, depth_topic
-from sidepth_core.data.bag_files import BagFiles
+from sidepth_core.data.bag_files import BagFiles, Topic
+from sidepth_core.data.bag_motion import Motion, camera_track, read_motion
 from sidepth_core.data.bag_topics import COMPRESSED_IMAGE, Choice, Chosen, choose, depth_candidates, listing
 from sidepth_core.data.calibration import fitted
 from sidepth_core.data.deferred import DeferredSource, Pending, content_of
 from sidepth_core.data.frames import Frame, Image
-from sidepth_core.data.recording import Content, Motion, Recording, Stamped, camera_track
+from sidepth_core.data.recording import Content, Recording, Stamped
 from sidepth_core.data.tracks import Track
 from sidepth_core.images import decode, decode_compressed
 
@@ -89,7 +90,7 @@ class BagSource(DeferredSource):
     def _context(self, recording: Recording) -> _Context:
         files = recording.files
         chosen = choose(files.topics, self.topics, str(self.path))
-        self.report.notes.append(f'read: {listing([topic for topic in chosen if topic])}')
+        self.report.notes.append(f'read: {listing([topic for topic in chosen if isinstance(topic, Topic)])}')
         camera = self.camera
         if camera is None and chosen.camera_info:
             camera = recording.camera(chosen.camera_info, chosen.image.name)
@@ -104,7 +105,7 @@ class BagSource(DeferredSource):
             chosen,
             known,
             transforms,
-            recording.motion(chosen.odometry) if chosen.odometry else None,
+            read_motion(recording, chosen.odometry, chosen.speed_field) if chosen.odometry else None,
             depth_topic(recording, chosen, known, transforms),
         )
 

@@ -1,4 +1,4 @@
-"""The messages of a recording that say where its camera was and what it is: CameraInfo, /tf_static, motion, depth."""
+"""The messages of a recording deserialized: CameraInfo, /tf_static, LiDAR, depth images."""
 
 from __future__ import annotations
 
@@ -9,26 +9,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from sidepth_core.camera import Camera
 from sidepth_core.data.bag_files import BagFiles, Topic
-from sidepth_core.data.bag_topics import COMPRESSED_IMAGE, ODOMETRY, SPEEDS, TF_STATIC, is_rectified_topic
+from sidepth_core.data.bag_topics import COMPRESSED_IMAGE, TF_STATIC, is_rectified_topic
 from sidepth_core.data.calibration import camera_from_info
 from sidepth_core.data.depth_images import DEPTH_ENCODINGS, decode_compressed_depth, decode_depth
 from sidepth_core.data.frames import DepthMap
 from sidepth_core.data.lidar import Points, points_of_cloud
-from sidepth_core.data.tracks import Track, chain, make_track, rigid, rotation_of_quaternion, with_speed_of_poses
+from sidepth_core.data.tracks import rigid, rotation_of_quaternion
 from sidepth_core.errors import BagError, ConfigError, DatasetError, ImageFormatError
 
 FloatArray = npt.NDArray[np.float64]
 Content = Any
 """A deserialized message: its fields are those of the ROS message."""
-
-EMPTY_TWIST_MPS = 1e-3
-"""A driver that leaves the twist of its odometry empty sends zeros."""
-
 
 class Stamped(NamedTuple):
     """A message with its times.
@@ -70,26 +66,6 @@ class DepthImage(NamedTuple):
     stamp_ns: int
     frame: str
     depth_m: DepthMap
-
-
-class Motion(NamedTuple):
-    """All messages of a motion topic, before it is known where the camera sits.
-
-    Attributes:
-        stamps_ns: N times.
-        velocity_mps: (N, 3), axes of the body.
-        angular_rps: (N, 3), axes of the body; None for a bare speed.
-        T_world_body: (N, 4, 4); None without poses.
-        body_frame: Frame of velocity and pose.
-        has_header: Whether the stamps are the sensor's; otherwise they are the recorder's.
-    """
-
-    stamps_ns: list[int]
-    velocity_mps: FloatArray
-    angular_rps: FloatArray | None
-    T_world_body: FloatArray | None
-    body_frame: str
-    has_header: bool
 
 
 @lru_cache(maxsize=1)
@@ -150,31 +126,23 @@ class Recording:
         for message in self.messages(*names):
             for item in message.content.transforms:
                 key = item.header.frame_id.lstrip('/'), item.child_frame_id.lstrip('/')
-                transforms[key] = _rigid(item.transform.rotation, item.transform.translation)
+                transforms[key] = transform_of(item.transform.rotation, item.transform.translation)
         return transforms
 
-    def motion(self, topic: Topic) -> Motion:
-        """Return all of a motion topic.
+    def learn(self, topic: Topic) -> None:
+        """Learn a message type that is none of ROS' own from the definition in the bag.
 
         Raises:
-            BagError: If its type is none that tells motion, or no message of it can be read.
+            BagError: If the bag does not hold it.
         """
-        messages = list(self.messages(topic.name))
-        if not messages:
-            raise BagError(f'no message of {topic.name} ({topic.type}) can be read')
-        stamps = [message.stamp_ns for message in messages]
-        contents = [message.content for message in messages]
-        if topic.type in SPEEDS:
-            velocity = np.array([[content.data, 0.0, 0.0] for content in contents])
-            return Motion([message.log_ns for message in messages], velocity, None, None, '', has_header=False)
-        if not hasattr(contents[0], 'twist'):
-            raise BagError(f'{topic.name} is {topic.type}, expected Odometry, TwistStamped, Float32 or Float64')
-        twists = [getattr(content.twist, 'twist', content.twist) for content in contents]
-        linear, angular = (np.array([_xyz(getattr(t, part)) for t in twists]) for part in ('linear', 'angular'))
-        if topic.type != ODOMETRY:
-            return Motion(stamps, linear, angular, None, str(contents[0].header.frame_id), has_header=True)
-        poses = np.stack([_rigid(c.pose.pose.orientation, c.pose.pose.position) for c in contents])
-        return Motion(stamps, linear, angular, poses, str(contents[0].child_frame_id), has_header=True)
+        if topic.type in self._types.fielddefs:
+            return
+        text = self.files.definition(topic.name)
+        if not text:
+            raise BagError(f'{topic.name} is {topic.type}, whose definition the recorder did not store')
+        found = get_types_from_msg(text, topic.type)
+        self._types = get_typestore(Stores.LATEST)  # one of its own: two bags may mean two things by one name
+        self._types.register({name: fields for name, fields in found.items() if name not in self._types.fielddefs})
 
     def sweeps(self, topic: Topic) -> Iterator[Sweep]:
         """Yield the sweeps of a PointCloud2 topic; damaged ones are counted."""
@@ -211,29 +179,6 @@ class Recording:
             yield DepthImage(stamp_ns, str(image.header.frame_id), depth_m)
 
 
-def camera_track(
-    motion: Motion, transforms: dict[tuple[str, str], FloatArray], camera_frame: str, notes: list[str]
-) -> Track:
-    """Return the motion of the camera: the body's, moved along the lever arm that /tf_static tells."""
-    T_body_camera = chain(transforms, motion.body_frame, camera_frame) if motion.body_frame else None
-    if T_body_camera is None and motion.T_world_body is not None:
-        notes.append(
-            f'/tf_static does not lead from {motion.body_frame!r} to {camera_frame!r}: the speed of the body is taken '
-            'for that of the camera, and its poses are not used'
-        )
-    track = make_track(
-        motion.stamps_ns,
-        motion.velocity_mps,
-        angular_rps=motion.angular_rps,
-        T_world_body=motion.T_world_body,
-        T_body_camera=T_body_camera,
-    )
-    if track.speed_mps.max() < EMPTY_TWIST_MPS and motion.T_world_body is not None:
-        track = with_speed_of_poses(track)
-        notes.append('the twist of the odometry is zero throughout: speed is taken from its poses')
-    return track if T_body_camera is not None else track._replace(T_world_body=None)
-
-
 def _depth_of(image: Content, *, is_compressed: bool) -> DepthMap:
     if is_compressed:
         return decode_compressed_depth(image.data, image.format)
@@ -256,9 +201,11 @@ def _camera_of(info: Content, *, rectified: bool) -> Camera:
     )
 
 
-def _xyz(vector: Content) -> tuple[float, float, float]:
+def xyz(vector: Content) -> tuple[float, float, float]:
+    """Return a geometry_msgs/Vector3 or Point as numbers."""
     return vector.x, vector.y, vector.z
 
 
-def _rigid(rotation: Content, translation: Content) -> FloatArray:
-    return rigid(rotation_of_quaternion(rotation.x, rotation.y, rotation.z, rotation.w), _xyz(translation))
+def transform_of(rotation: Content, translation: Content) -> FloatArray:
+    """Return the (4, 4) transform of a geometry_msgs/Quaternion and a Vector3 or Point."""
+    return rigid(rotation_of_quaternion(rotation.x, rotation.y, rotation.z, rotation.w), xyz(translation))
