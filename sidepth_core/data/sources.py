@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
-from urllib.parse import parse_qsl
+from urllib.parse import unquote
 
 from sidepth_core.camera import Camera
 from sidepth_core.data.bag_files import is_bag
@@ -85,8 +85,7 @@ def open_weighted(text: str, *, with_depth: bool = False) -> list[WeightedSource
         DatasetError: As open_source does.
         ConfigError: As open_source does.
     """
-    place, _, query = text.partition('?')
-    options = dict(parse_qsl(query, keep_blank_values=True))
+    place, options = _split(text)
     weight = _positive(text, options.pop('weight', '1'), 'weight')
     if place.startswith('synthetic:'):
         rest = '&'.join(f'{key}={value}' for key, value in options.items())
@@ -114,6 +113,15 @@ def open_weighted(text: str, *, with_depth: bool = False) -> list[WeightedSource
     if with_depth and 'depth' in kind.options and not named and not sweepless:
         options.setdefault('depth', 'lidar')
     return [WeightedSource(source, weight, text) for source in kind.open(path, options)]
+
+
+def _split(text: str) -> tuple[str, Options]:
+    """Return the path of a source, which may hold question marks itself, and its options."""
+    ends = [*(place for place, letter in enumerate(text) if letter == '?'), len(text)]
+    end = next((end for end in ends if Path(text[:end]).expanduser().exists()), ends[0])
+    pairs = (item.partition('=') for item in text[end + 1 :].split('&') if item)
+    # A plus stays one, unlike in web addresses: paths hold some.
+    return text[:end], {name: unquote(value) for name, _, value in pairs}
 
 
 def _open_bag(path: Path, options: Options) -> list[FrameSource]:

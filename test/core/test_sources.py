@@ -57,6 +57,17 @@ def test_options_reach_the_source(tmp_path: Path) -> None:
     assert opened.camera == 'learned'
 
 
+def test_paths_may_hold_question_marks_blanks_and_pluses(tmp_path: Path) -> None:
+    path = folder(tmp_path / 'what? a+b')
+    calibration = tmp_path / 'my cam+lens.json'
+    calibration.write_text(json.dumps(Camera(64, 48, 50, 50, 31.5, 23.5).to_dict()))
+    for text in (f'{path}', f'{path}?camera={calibration}', f'{path}?camera={tmp_path}/my%20cam+lens.json'):
+        source = open_source(text)
+        assert isinstance(source, FolderSource)
+        assert source.path == path
+        assert (source.camera is None) == (text == f'{path}')
+
+
 def test_sources_are_weighted(tmp_path: Path) -> None:
     path = folder(tmp_path / 'images')
     sources = open_sources([f'{path}?weight=2.5', 'synthetic:corridor?seed=4&weight=3', str(path)])
