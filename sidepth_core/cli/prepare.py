@@ -23,7 +23,7 @@ question mark:
   drive/?image_topic=/front/image_raw        one of its cameras
   drive.mp4?camera=front.yaml&fps=30         a video with the calibration of camera_calibration
   photos/?camera=learned&weight=2            a camera that training is to find, drawn twice as often
-  kitti/?split=eigen_zhou                    KITTI raw without the drives of Eigen's test
+  kitti/?split=eigen_zhou                    KITTI raw, Eigen's 33 training drives
   synthetic:street?seed=3&frames=300         the synthetic world
 """
 

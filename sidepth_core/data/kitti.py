@@ -129,8 +129,8 @@ class KittiDrive(KittiSource):
         stamps = read_timestamps(folder / 'timestamps.txt')
         poses, speeds = self._motion(rows, P)
         items = []
-        for image in images_in(data):
-            number = int(image.stem)
+        images = {int(image.stem): image for image in images_in(data)}
+        for number, image in images.items():
             if self.numbers is not None and number not in self.numbers:
                 continue
             known = stamps is not None and number < len(stamps)
@@ -149,6 +149,8 @@ class KittiDrive(KittiSource):
                     first_pixel=1,
                 )
             )
+        if missing := (self.numbers or frozenset()) - images.keys():
+            self.report.notes.append(f'{len(missing)} images of the split are not there, as number {min(missing)}')
         return items
 
     def _camera_from_velodyne(self, rows: dict[str, FloatArray], P: FloatArray) -> FloatArray:

@@ -1,4 +1,4 @@
-"""The files of KITTI: calibrations, time stamps, OXTS packets, and the drives of its published splits.
+"""The files of KITTI: calibrations, time stamps and OXTS packets.
 
 Facts from the raw data's readme and development kit (Geiger et al., IJRR 2013). A point of the Velodyne becomes one of
 rectified camera i by P_rect_i * R_rect_00 * T_velo_to_cam; P_rect_i[:, 3] is where camera i sits beside camera 0.
@@ -20,31 +20,6 @@ from sidepth_core.errors import DatasetError
 FloatArray = npt.NDArray[np.float64]
 
 EARTH_RADIUS_M = 6378137.0
-
-# Eigen et al. 2014: the 28 drives that nobody trains on.
-_EIGEN_TEST = {
-    '2011_09_26': (2, 9, 13, 20, 23, 27, 29, 36, 46, 48, 52, 56, 59, 64, 84, 86, 93, 96, 101, 106, 117),
-    '2011_09_28': (2,),
-    '2011_09_29': (71,),
-    '2011_09_30': (16, 18, 27),
-    '2011_10_03': (27, 47),
-}
-# The validation drives of KITTI's own depth benchmark.
-_BENCHMARK_VAL = {
-    '2011_09_26': (2, 5, 13, 20, 23, 36, 79, 95, 113),
-    '2011_09_28': (37,),
-    '2011_09_29': (26,),
-    '2011_09_30': (16,),
-    '2011_10_03': (47,),
-}
-
-
-def _names(drives: dict[str, tuple[int, ...]]) -> frozenset[str]:
-    return frozenset(f'{date}_drive_{number:04d}_sync' for date, numbers in drives.items() for number in numbers)
-
-
-EIGEN_TEST_DRIVES = _names(_EIGEN_TEST)
-BENCHMARK_VAL_DRIVES = _names(_BENCHMARK_VAL)
 
 
 def read_calibration_table(path: Path) -> dict[str, FloatArray]:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from sidepth_core.data.kitti import KittiDrive, Truth
-from sidepth_core.data.kitti_files import BENCHMARK_VAL_DRIVES, EIGEN_TEST_DRIVES
+from sidepth_core.data.kitti_lists import BENCHMARK_VAL_DRIVES, EIGEN_TEST_FRAMES, EIGEN_TRAIN_DRIVES
 from sidepth_core.errors import DatasetError
 
 LINE = re.compile(r'(?P<drive>\S+)\s+(?P<number>\d+)(\s+(?P<side>[lr]))?')
@@ -35,29 +35,39 @@ def is_kitti_object(path: Path) -> bool:
 
 
 def kitti_drives(
-    root: Path, split: str = 'all', sides: tuple[int, ...] = (2, 3), truth: Truth = 'none'
+    root: Path,
+    split: str = 'all',
+    sides: tuple[int, ...] | None = None,
+    truth: Truth = 'none',
+    neighbours: int = 0,
 ) -> list[KittiDrive]:
     """Return the drives of a split of KITTI raw, one source for each drive and camera.
 
     Args:
         root: Folder of the dates.
-        split: 'all'; 'eigen' and 'eigen_zhou' (every drive but the 28 of Eigen's test; still images, which Zhou's list
-            leaves out, are dropped by `prepare`); 'eigen_test' (those 28); 'benchmark' and 'benchmark_val' (by KITTI's
-            depth benchmark); or a file of lines `<date>/<drive> <number> <l|r>`, as published splits are: exact.
-        sides: Cameras, for splits that do not say.
+        split: 'all'; 'eigen' and 'eigen_zhou' (Eigen's 33 training drives; still images, which Zhou's list leaves out,
+            are dropped by `prepare`); 'eigen_test' (the 697 images); 'benchmark' and 'benchmark_val' (the drives of
+            KITTI's depth benchmark); or a file of lines `<date>/<drive> <number> <l|r>`, as published splits are.
+        sides: Cameras; None: the left one for eigen_test, both for training. A file says it itself.
         truth: See KittiDrive.
+        neighbours: Images to read before and after each that a file lists: 1 for a list of training triplets, which
+            names their middle.
 
     Raises:
         DatasetError: If there is no such drive.
     """
     if Path(split).is_file():
-        return _listed(root, Path(split), truth)
+        return _listed(root, Path(split), truth, neighbours)
     if split not in SPLITS:
         raise DatasetError(f'KITTI split {split!r} is neither a file nor one of {", ".join(SPLITS)}')
     found = [path for path in sorted({*root.glob('*_drive_*'), *root.glob('*/*_drive_*')}) if path.is_dir()]
-    chosen = [path for path in found if _belongs(path.name, split)]
+    is_test = split == 'eigen_test'
     drives = [
-        KittiDrive(path, side, truth) for path in chosen for side in sides if (path / f'image_{side:02d}').is_dir()
+        KittiDrive(path, side, truth, EIGEN_TEST_FRAMES[path.name] if is_test else None)
+        for path in found
+        if _belongs(path.name, split)
+        for side in sides or ((2,) if is_test else (2, 3))
+        if (path / f'image_{side:02d}').is_dir()
     ]
     if not drives:
         raise DatasetError(f'{str(root)!r} holds {len(found)} drives of KITTI raw, none of split {split!r}')
@@ -65,20 +75,26 @@ def kitti_drives(
 
 
 def _belongs(drive: str, split: str) -> bool:
-    if split == 'all':
-        return True
-    held_out = BENCHMARK_VAL_DRIVES if split.startswith('benchmark') else EIGEN_TEST_DRIVES
-    return (drive in held_out) == split.endswith(('_test', '_val'))
+    return {
+        'all': True,
+        'eigen': drive in EIGEN_TRAIN_DRIVES,
+        'eigen_zhou': drive in EIGEN_TRAIN_DRIVES,
+        'eigen_test': drive in EIGEN_TEST_FRAMES,
+        'benchmark': drive not in BENCHMARK_VAL_DRIVES,
+        'benchmark_val': drive in BENCHMARK_VAL_DRIVES,
+    }[split]
 
 
-def _listed(root: Path, path: Path, truth: Truth) -> list[KittiDrive]:
+def _listed(root: Path, path: Path, truth: Truth, neighbours: int) -> list[KittiDrive]:
     """Return the drives and images that a split file lists."""
     numbers: dict[tuple[str, int], set[int]] = {}
     for line in path.read_text(encoding='utf-8').splitlines():
         match = LINE.fullmatch(line.strip())
         if not match:
             raise DatasetError(f'split {str(path)!r}: {line!r} is not `<date>/<drive> <number> <l|r>`')
-        numbers.setdefault((match['drive'], 3 if match['side'] == 'r' else 2), set()).add(int(match['number']))
+        number = int(match['number'])
+        around = range(max(number - neighbours, 0), number + neighbours + 1)
+        numbers.setdefault((match['drive'], 3 if match['side'] == 'r' else 2), set()).update(around)
     there = {key: chosen for key, chosen in numbers.items() if (root / key[0]).is_dir()}
     if not there:
         raise DatasetError(f'{str(root)!r} holds none of the {len(numbers)} drives that {str(path)!r} lists')

@@ -163,8 +163,9 @@ def _open_kitti_drive(path: Path, options: Options) -> list[FrameSource]:
 
 
 def _open_kitti_root(path: Path, options: Options) -> list[FrameSource]:
-    sides = _sides(path, options, (2, 3))
-    return [*kitti_drives(path, options.get('split', 'all'), sides, _truth(path, options))]
+    sides = _sides(path, options, ()) or None
+    neighbours = int(_number(path, options, 'neighbours') or 0)
+    return [*kitti_drives(path, options.get('split', 'all'), sides, _truth(path, options), neighbours)]
 
 
 def _open_kitti_odometry(path: Path, options: Options) -> list[FrameSource]:
@@ -192,7 +193,7 @@ KINDS = {
     'kitti_drive': Kind(is_kitti_drive, _open_kitti_drive, ('side', 'depth')),
     'kitti_odometry': Kind(is_kitti_odometry, _open_kitti_odometry, ('side', 'depth')),
     'kitti_object': Kind(is_kitti_object, _open_kitti_object, ()),
-    'kitti': Kind(is_kitti_root, _open_kitti_root, ('split', 'side', 'depth')),
+    'kitti': Kind(is_kitti_root, _open_kitti_root, ('split', 'side', 'neighbours', 'depth')),
     'sweeps': Kind(is_sweep_folder, _open_sweeps, ()),
     'folder': Kind(Path.is_dir, _open_folder, ('camera', 'fps', 'depth_scale')),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import cv2
@@ -9,12 +10,8 @@ import numpy as np
 import pytest
 
 from sidepth_core.data.kitti import KittiDrive, KittiObject, KittiOdometry
-from sidepth_core.data.kitti_files import (
-    BENCHMARK_VAL_DRIVES,
-    EIGEN_TEST_DRIVES,
-    pose_of_oxts,
-    read_timestamps,
-)
+from sidepth_core.data.kitti_files import pose_of_oxts, read_timestamps
+from sidepth_core.data.kitti_lists import BENCHMARK_VAL_DRIVES, EIGEN_TEST_FRAMES, EIGEN_TRAIN_DRIVES
 from sidepth_core.data.kitti_splits import (
     is_kitti_drive,
     is_kitti_object,
@@ -22,6 +19,7 @@ from sidepth_core.data.kitti_splits import (
     is_kitti_root,
     kitti_drives,
 )
+from sidepth_core.data.sources import open_source
 from sidepth_core.errors import ConfigError, DatasetError
 
 P_RECT_02 = '50 0 32 10 0 50 24 0 0 0 1 0'
@@ -107,23 +105,48 @@ def test_what_a_drive_lacks_is_named(tmp_path: Path) -> None:
 
 
 def test_splits_hold_out_the_published_drives(tmp_path: Path) -> None:
-    assert len(EIGEN_TEST_DRIVES) == 28
-    assert len(BENCHMARK_VAL_DRIVES) == 13
-    for name in ('0001', '0002', '0005', '0009'):
+    assert (len(EIGEN_TRAIN_DRIVES), len(EIGEN_TEST_FRAMES), len(BENCHMARK_VAL_DRIVES)) == (33, 28, 13)
+    assert not EIGEN_TRAIN_DRIVES & EIGEN_TEST_FRAMES.keys()
+    for name in ('0001', '0002', '0003', '0005', '0009'):
         drive(tmp_path, name, count=1)
 
     def names(split: str) -> list[str]:
         return [source.path.name[17:21] for source in kitti_drives(tmp_path, split)]
 
-    assert names('all') == ['0001', '0002', '0005', '0009']
+    assert names('all') == ['0001', '0002', '0003', '0005', '0009']
     assert names('eigen_zhou') == names('eigen') == ['0001', '0005']
     assert names('eigen_test') == ['0002', '0009']
-    assert names('benchmark') == ['0001', '0009']
+    assert names('benchmark') == ['0001', '0003', '0009']
     assert names('benchmark_val') == ['0002', '0005']
     with pytest.raises(DatasetError, match="split 'eigne' is neither a file nor one of all, eigen"):
         kitti_drives(tmp_path, 'eigne')
     with pytest.raises(DatasetError, match='none of split'):
         kitti_drives(tmp_path / '2011_09_26' / '2011_09_26_drive_0001_sync')
+
+
+def test_the_rules_give_exactly_the_697_images_of_the_published_tables() -> None:
+    lines = sorted(
+        f'{drive[:10]}/{drive} {number:010d} l' for drive, numbers in EIGEN_TEST_FRAMES.items() for number in numbers
+    )
+    assert len(lines) == 697
+    # Of the lines of the published list, sorted: it is in no order that matters.
+    digest = hashlib.sha256('\n'.join(lines).encode()).hexdigest()
+    assert digest == '05336d44d5423a539ace628dbf9add23a3de885ae157ac5612e3b79dc380eb73'
+
+
+def test_the_eigen_test_is_read_from_the_left_camera_and_says_what_is_missing(tmp_path: Path) -> None:
+    drive(tmp_path, '0002', count=5)
+    (source,) = kitti_drives(tmp_path, 'eigen_test')
+    assert [frame.image[0, 0, 0] for frame in source] == [0, 3]
+    assert source.report.notes == ['23 images of the split are not there, as number 6']
+
+
+def test_a_list_of_triplets_is_read_with_their_neighbours(tmp_path: Path) -> None:
+    drive(tmp_path, '0001', count=9)
+    split = tmp_path / 'train_files.txt'
+    split.write_text('2011_09_26/2011_09_26_drive_0001_sync 2 l\n2011_09_26/2011_09_26_drive_0001_sync 6 l\n')
+    source = open_source(f'{tmp_path}?split={split}&neighbours=1')
+    assert [frame.image[0, 0, 0] for frame in source] == [1, 2, 3, 5, 6, 7]
 
 
 def test_a_split_file_gives_exactly_its_images(tmp_path: Path) -> None:
