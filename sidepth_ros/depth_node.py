@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from sidepth_core.threads import let_threads_sleep
+
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the node until it is told to stop, and end the process.
@@ -18,6 +20,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     # SIGINT too: a shell that starts us in the background has us ignore it, and `ros2 launch` ends its nodes with it.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+    let_threads_sleep()
     try:
         status = _run(argv)
     except KeyboardInterrupt:

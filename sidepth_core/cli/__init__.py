@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sidepth_core import __version__
 from sidepth_core.errors import SidepthError
+from sidepth_core.threads import let_threads_sleep
 
 COMMANDS = {
     'synth': 'render a drive through the synthetic world into a video, a folder or a rosbag2',
@@ -59,5 +60,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = f'did you mean {near[0]!r}?' if near else f'commands are {", ".join(COMMANDS)}'
         print(f'error: no command {command!r}: {hint}', file=sys.stderr)
         return 2
+    let_threads_sleep()
     module = importlib.import_module(f'sidepth_core.cli.{command.replace("-", "_")}')
     return run(module.main, rest)
