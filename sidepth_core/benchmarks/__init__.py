@@ -12,6 +12,7 @@ __all__ = ['BENCHMARKS', 'Request', 'Row', 'run']
 BENCHMARKS = {
     'inference': 'one image through the depth network, for every engine and precision',
     'loading': 'training triplets from a prepared cache and from a plain PIL + torchvision loader',
+    'waiting': 'share of training time spent waiting for data, from a warm cache',
     'training_memory': 'peak memory of a training step with fused and with materialised attention',
     'cameras': 'four cameras in one process and batch against a process for each',
     'flicker': 'flicker of depth on a synthetic drive, with and without the stabiliser',

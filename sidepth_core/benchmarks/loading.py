@@ -76,7 +76,7 @@ def measure_loading(images: int = 48, seconds: float = 3.0) -> LoadingSpeed:
     """
     with tempfile.TemporaryDirectory(prefix='sidepth-bench-') as name, _one_thread():
         folder = Path(name)
-        files = _draw_drive(folder / 'drive', images)
+        files = draw_drive(folder / 'drive', images)
         start = time.perf_counter()
         raw = _cache(folder, 'raw')
         prepared = images / (time.perf_counter() - start)
@@ -129,7 +129,7 @@ def _cache(folder: Path, codec: str) -> PreparedDataset:
     return PreparedDataset(folder / codec)
 
 
-def _draw_drive(folder: Path, count: int) -> list[Path]:
+def draw_drive(folder: Path, count: int) -> list[Path]:
     """Write a drive along a textured wall: JPEG files of KITTI's size and about its sharpness."""
     folder.mkdir()
     (folder / 'camera.json').write_text(CAMERA_JSON, encoding='utf-8')
