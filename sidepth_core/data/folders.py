@@ -175,8 +175,12 @@ def image_folder(path: Path) -> Path:
     raise DatasetError(f'folder {str(path)!r} holds {found} (expected {", ".join(IMAGE_SUFFIXES)})')
 
 
-def read_poses(path: Path, count: int) -> npt.NDArray[np.float64] | None:
+def read_poses(path: Path, count: int | None = None) -> npt.NDArray[np.float64] | None:
     """Return (count, 4, 4) poses of a file with twelve numbers a line, row by row; None where there is no file.
+
+    Args:
+        path: The file.
+        count: How many poses there must be; None: any number.
 
     Raises:
         DatasetError: If the file has another number of lines or numbers.
@@ -184,6 +188,7 @@ def read_poses(path: Path, count: int) -> npt.NDArray[np.float64] | None:
     if not path.is_file():
         return None
     rows = _numbers(path)
+    count = len(rows) if count is None else count
     if rows.shape != (count, 12):
         raise DatasetError(f'{str(path)!r} holds {rows.shape[0]} x {rows.shape[1]} numbers, expected {count} x 12')
     poses = np.tile(np.eye(4), (count, 1, 1))

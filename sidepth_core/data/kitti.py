@@ -16,6 +16,7 @@ from sidepth_core.data.folders import images_in, read_depth, read_poses
 from sidepth_core.data.frames import Frame
 from sidepth_core.data.kitti_files import (
     camera_of_projection,
+    improved_truth,
     named,
     offset_of_projection,
     padded,
@@ -23,6 +24,7 @@ from sidepth_core.data.kitti_files import (
     read_calibration_table,
     read_oxts,
     read_timestamps,
+    rows_of,
 )
 from sidepth_core.data.lidar import project_depth, read_velodyne
 from sidepth_core.errors import ConfigError, DatasetError
@@ -64,7 +66,13 @@ class Item(NamedTuple):
 
 
 class KittiSource(DeferredSource):
-    """Any part of KITTI: subclasses list the images, this decodes them."""
+    """Any part of KITTI: subclasses list the images, this decodes them.
+
+    Attributes:
+        truth: What depth it gives.
+    """
+
+    truth: Truth = 'none'
 
     @abstractmethod
     def items(self) -> list[Item]:
@@ -82,6 +90,8 @@ class KittiSource(DeferredSource):
         """
         items = self.items()
         self.report.claimed = len(items)
+        if self.truth != 'none' and (without := sum(not (item.sweep or item.truth) for item in items)):
+            self.report.notes.append(f'{without} of {len(items)} images have no {self.truth} depth')
         for item in items:
             self.report.read += 1
             yield partial(_frame, item)
@@ -93,7 +103,7 @@ class KittiDrive(KittiSource):
     Args:
         path: The drive's folder, `<date>_drive_<number>_sync`, in its date's folder with the calibration.
         side: Which camera: 2 left colour, 3 right colour, 0 and 1 grey.
-        truth: Depth to give: 'none', 'lidar' (raw Velodyne) or 'improved' (proj_depth/groundtruth).
+        truth: Depth to give: 'none', 'lidar' (raw Velodyne) or 'improved' (see kitti_files.improved_truth).
         frames: Numbers of the images to give; None: all.
     """
 
@@ -128,14 +138,15 @@ class KittiDrive(KittiSource):
         T_camera_velo = self._camera_from_velodyne(rows, P) if self.truth == 'lidar' else None
         stamps = read_timestamps(folder / 'timestamps.txt')
         poses, speeds = self._motion(rows, P)
+        improved = improved_truth(self.path, self.side) if self.truth == 'improved' else None
         items = []
-        images = {int(image.stem): image for image in images_in(data)}
+        images = {int(image.stem): image for image in images_in(data) if image.stem.isdecimal()}
         for number, image in images.items():
             if self.numbers is not None and number not in self.numbers:
                 continue
             known = stamps is not None and number < len(stamps)
             sweep = self.path / 'velodyne_points' / 'data' / f'{number:010d}.bin'
-            truth = self.path / 'proj_depth' / 'groundtruth' / f'image_{self.side:02d}' / f'{number:010d}.png'
+            truth = improved / f'{number:010d}.png' if improved else None
             items.append(
                 Item(
                     image,
@@ -145,7 +156,7 @@ class KittiDrive(KittiSource):
                     poses.get(number),
                     sweep if T_camera_velo is not None and sweep.is_file() else None,
                     T_camera_velo,
-                    truth if self.truth == 'improved' and truth.is_file() else None,
+                    truth if truth and truth.is_file() else None,
                     first_pixel=1,
                 )
             )
@@ -162,7 +173,8 @@ class KittiDrive(KittiSource):
 
     def _motion(self, rows: dict[str, FloatArray], P: FloatArray) -> tuple[dict[int, FloatArray], dict[int, float]]:
         """Return poses and speeds by image number, from the OXTS packets; nothing where there are none."""
-        packets = {int(path.stem): read_oxts(path) for path in sorted((self.path / 'oxts' / 'data').glob('*.txt'))}
+        files = sorted((self.path / 'oxts' / 'data').glob('*.txt'))
+        packets = {int(path.stem): read_oxts(path) for path in files if path.stem.isdecimal()}
         # vf, vl, vu: velocity along the vehicle's own axes, metres a second.
         speeds = {number: float(np.linalg.norm(packet[8:11])) for number, packet in packets.items()}
         imu_path = self.path.parent / 'calib_imu_to_velo.txt'
@@ -203,7 +215,7 @@ class KittiOdometry(KittiSource):
         """Return the images of the sequence.
 
         Raises:
-            DatasetError: If its calibration is missing, or poses or times are not one for each image.
+            DatasetError: If its calibration is missing, or poses or times do not belong to its images.
         """
         path = self.path / 'calib.txt'
         rows = read_calibration_table(path)
@@ -212,11 +224,12 @@ class KittiOdometry(KittiSource):
         images = images_in(self.path / f'image_{self.side}')
         published = self.path.resolve().parents[1] / 'poses' / f'{self.path.name}.txt'
         beside = self.path / 'poses.txt'
-        poses = read_poses(beside if beside.is_file() else published, len(images))
+        source = beside if beside.is_file() else published
+        poses = read_poses(source)
+        poses = None if poses is None else poses[rows_of(images, len(poses), source)]
         times = self.path / 'times.txt'
         seconds = np.loadtxt(times, ndmin=1) if times.is_file() else np.arange(len(images)) * PERIOD_NS / 1e9
-        if len(seconds) != len(images):
-            raise DatasetError(f'{str(times)!r} holds {len(seconds)} times for {len(images)} images')
+        seconds = seconds[rows_of(images, len(seconds), times)]
         T_camera_velo = None
         if self.truth == 'lidar':
             T_camera_velo = T_camera_0 @ np.vstack([named(rows, 'Tr', (3, 4), path), [0, 0, 0, 1]])

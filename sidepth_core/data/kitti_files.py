@@ -7,6 +7,7 @@ rectified camera i by P_rect_i * R_rect_00 * T_velo_to_cam; P_rect_i[:, 3] is wh
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -127,3 +128,30 @@ def _about(axis: int, angle: float) -> FloatArray:
     rotation[second, first] = math.sin(angle)
     rotation[first, second] = -math.sin(angle)
     return rotation
+
+
+def improved_truth(drive: Path, side: int) -> Path | None:
+    """Return the folder of a drive's improved ground truth; None where there is none.
+
+    It lies in the drive itself, or, as it is published (data_depth_annotated), in train/ or val/: in the folder of the
+    dates, beside it, or in data_depth_annotated there.
+    """
+    root = drive.resolve().parent.parent
+    trees = (top / tree for top in (root, root.parent) for tree in ('', 'data_depth_annotated'))
+    drives = [drive, *(tree / part / drive.name for tree in trees for part in ('train', 'val'))]
+    folders = (each / 'proj_depth' / 'groundtruth' / f'image_{side:02d}' for each in drives)
+    return next((folder for folder in folders if folder.is_dir()), None)
+
+
+def rows_of(images: Sequence[Path], count: int, table: Path) -> list[int]:
+    """Return which row of a table belongs to each image: all in order, or, of a part of a sequence, the numbered ones.
+
+    Raises:
+        DatasetError: If the table is neither as long as the images nor has their numbers.
+    """
+    if count == len(images):
+        return list(range(count))
+    numbers = [int(image.stem) for image in images if image.stem.isdecimal()]
+    if len(numbers) != len(images) or max(numbers) >= count:
+        raise DatasetError(f'{str(table)!r} holds {count} rows for {len(images)} images')
+    return numbers

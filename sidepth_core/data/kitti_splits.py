@@ -9,14 +9,19 @@ from sidepth_core.data.kitti import KittiDrive, Truth
 from sidepth_core.data.kitti_lists import BENCHMARK_VAL_DRIVES, EIGEN_TEST_FRAMES, EIGEN_TRAIN_DRIVES
 from sidepth_core.errors import DatasetError
 
-LINE = re.compile(r'(?P<drive>\S+)\s+(?P<number>\d+)(\s+(?P<side>[lr]))?')
+LINES = (
+    re.compile(r'(?P<drive>\S+)\s+(?P<number>\d+)(\s+(?P<side>[lr]))?'),
+    re.compile(r'(?P<drive>\S+)/image_0(?P<side>[23])/data/(?P<number>\d+)\.(png|jpg)(\s.*)?'),
+)
+"""Lines of published split files: `<date>/<drive> <number> <l|r>`, or the path of the image first."""
 
 SPLITS = ('all', 'eigen', 'eigen_zhou', 'eigen_test', 'benchmark', 'benchmark_val')
 
 
 def is_kitti_drive(path: Path) -> bool:
     """Return whether a folder is a drive of KITTI raw."""
-    return (path.parent / 'calib_cam_to_cam.txt').is_file() and any(path.glob('image_0?'))
+    calibrated = (path.parent / 'calib_cam_to_cam.txt').is_file()
+    return any(path.glob('image_0?' if calibrated else 'image_0?/data'))
 
 
 def is_kitti_root(path: Path) -> bool:
@@ -89,12 +94,12 @@ def _listed(root: Path, path: Path, truth: Truth, neighbours: int) -> list[Kitti
     """Return the drives and images that a split file lists."""
     numbers: dict[tuple[str, int], set[int]] = {}
     for line in path.read_text(encoding='utf-8').splitlines():
-        match = LINE.fullmatch(line.strip())
+        match = next(filter(None, (form.fullmatch(line.strip()) for form in LINES)), None)
         if not match:
-            raise DatasetError(f'split {str(path)!r}: {line!r} is not `<date>/<drive> <number> <l|r>`')
+            raise DatasetError(f'split {str(path)!r}: {line!r} is not `<date>/<drive> <number> <l|r>` or a path')
         number = int(match['number'])
         around = range(max(number - neighbours, 0), number + neighbours + 1)
-        numbers.setdefault((match['drive'], 3 if match['side'] == 'r' else 2), set()).update(around)
+        numbers.setdefault((match['drive'], 3 if match['side'] in {'r', '3'} else 2), set()).update(around)
     there = {key: chosen for key, chosen in numbers.items() if (root / key[0]).is_dir()}
     if not there:
         raise DatasetError(f'{str(root)!r} holds none of the {len(numbers)} drives that {str(path)!r} lists')

@@ -93,6 +93,59 @@ def test_improved_ground_truth_is_read_where_there_is_some(tmp_path: Path) -> No
     assert np.isfinite(depths[1]).sum() == 1
 
 
+@pytest.mark.parametrize('place', ['val', 'data_depth_annotated/train', '../data_depth_annotated/val', '../train'])
+def test_improved_ground_truth_is_found_where_it_is_published(tmp_path: Path, place: str) -> None:
+    path = drive(tmp_path / 'raw', '0001')
+    folder = tmp_path / 'raw' / place / path.name / 'proj_depth' / 'groundtruth' / 'image_02'
+    folder.mkdir(parents=True)
+    cv2.imwrite(str(folder / '0000000001.png'), np.full((48, 64), 512, np.uint16))
+    source = KittiDrive(path, truth='improved')
+    assert [frame.depth_m is not None for frame in source] == [False, True, False]
+    assert '2 of 3 images have no improved depth' in source.report.notes
+
+
+def test_strange_files_in_a_drive_are_left_alone(tmp_path: Path) -> None:
+    path = drive(tmp_path, '0001')
+    (path / 'image_02' / 'data' / 'cover.png').write_bytes(b'no image')
+    (path / 'oxts' / 'data' / 'notes.txt').write_text('no packet')
+    assert len(list(KittiDrive(path))) == 3
+
+
+def test_a_drive_without_its_calibration_is_told_so(tmp_path: Path) -> None:
+    path = drive(tmp_path, '0001')
+    (path.parent / 'calib_cam_to_cam.txt').unlink()
+    with pytest.raises(DatasetError, match=r"calib_cam_to_cam.txt' is missing"):
+        list(open_source(str(path)))
+
+
+@pytest.mark.parametrize(
+    ('first', 'poses', 'frames'), [(0, 3, [0, 1, 2]), (4, 3, [0, 1, 2]), (4, 9, [4, 5, 6]), (0, 9, [0, 1, 2])]
+)
+def test_a_part_of_an_odometry_sequence_takes_the_rows_of_its_numbers(
+    tmp_path: Path, first: int, poses: int, frames: list[int]
+) -> None:
+    sequence = tmp_path / 'sequences' / '06'
+    (sequence / 'image_0').mkdir(parents=True)
+    (tmp_path / 'poses').mkdir()
+    (sequence / 'calib.txt').write_text('P0: 50 0 32 0 0 50 24 0 0 0 1 0\n')
+    (sequence / 'times.txt').write_text(''.join(f'{row / 10}\n' for row in range(poses)))
+    (tmp_path / 'poses' / '06.txt').write_text(''.join(f'1 0 0 0 0 1 0 0 0 0 1 {row}\n' for row in range(poses)))
+    for number in range(first, first + 3):
+        cv2.imwrite(str(sequence / 'image_0' / f'{number:06d}.png'), np.zeros((48, 64, 3), np.uint8))
+    found = list(KittiOdometry(sequence))
+    assert [frame.stamp_ns for frame in found] == [row * 100_000_000 for row in frames]
+    assert [frame.T_world_camera[2, 3] for frame in found if frame.T_world_camera is not None] == frames
+
+
+def test_tables_that_do_not_belong_to_a_sequence_are_refused(tmp_path: Path) -> None:
+    (tmp_path / 'image_0').mkdir()
+    (tmp_path / 'calib.txt').write_text('P0: 50 0 32 0 0 50 24 0 0 0 1 0\n')
+    cv2.imwrite(str(tmp_path / 'image_0' / '000002.png'), np.zeros((48, 64, 3), np.uint8))
+    (tmp_path / 'times.txt').write_text('0\n1\n')
+    with pytest.raises(DatasetError, match=r"times.txt' holds 2 rows for 1 images"):
+        list(KittiOdometry(tmp_path))
+
+
 def test_what_a_drive_lacks_is_named(tmp_path: Path) -> None:
     path = drive(tmp_path, '0001')
     with pytest.raises(DatasetError, match='no P_rect_01 of 3x4 numbers'):
@@ -161,6 +214,16 @@ def test_a_split_file_gives_exactly_its_images(tmp_path: Path) -> None:
     split.write_text('one line\n')
     with pytest.raises(DatasetError, match="'one line' is not"):
         kitti_drives(tmp_path, str(split))
+
+
+def test_a_split_file_may_hold_paths_of_images(tmp_path: Path) -> None:
+    path = drive(tmp_path, '0001')
+    image = f'2011_09_26/{path.name}/image_02/data/0000000001.png'
+    split = tmp_path / 'files.txt'
+    for line in (image, f'{image} {path.name}/proj_depth/groundtruth/image_02/0000000001.png 721.5377'):
+        split.write_text(f'{line}\n')
+        [only] = kitti_drives(tmp_path, str(split))
+        assert (only.side, only.numbers) == (2, {1})
 
 
 def test_convention_oxts_poses_are_metres_east_north_up() -> None:
