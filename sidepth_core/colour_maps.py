@@ -42,17 +42,17 @@ def colour_depth(depth: Tensor, name: str, span: tuple[float, float] | None = No
     Returns:
         (H, W, 3) uint8 RGB on the same device.
     """
-    inverse = depth.reciprocal()
-    known = ~depth.isnan() & (depth > 0)
-    low, high = _percentiles(inverse[known]) if span is None else (1 / span[1], 1 / span[0])
-    position = ((inverse - low) / max(high - low, 1e-9)).clamp(0, 1)
-    index = torch.where(known, (position * 255).round(), 256).long()
-    return colour_table(name, depth.device)[index]
+    low, high = _percentiles(depth) if span is None else (1 / span[1], 1 / span[0])
+    position = ((depth.reciprocal() - low) * (255 / max(high - low, 1e-9))).round_().clamp_(0, 255)
+    index = torch.where(depth > 0, position, 256).to(torch.int32)
+    return colour_table(name, depth.device).index_select(0, index.flatten()).view(*depth.shape, 3)
 
 
-def _percentiles(values: Tensor) -> tuple[float, float]:
-    if not values.numel():
+def _percentiles(depth: Tensor) -> tuple[float, float]:
+    """Return those of inverse depth where it is known."""
+    sample = depth.flatten()[:: max(1, depth.numel() // SAMPLES)]
+    sample = sample[sample > 0].reciprocal()
+    if not sample.numel():
         return 0.0, 1.0
-    sample = values[:: max(1, values.numel() // SAMPLES)]
     low, high = torch.quantile(sample, torch.tensor([0.02, 0.98], device=sample.device)).tolist()
     return low, high

@@ -30,6 +30,8 @@ def resize_depth(depth: Tensor, height: int, width: int) -> Tensor:
 def rays(camera: Camera, stride: int = 1, *, device: torch.device | str = 'cpu') -> Tensor:
     """Return the rays of every stride-th pixel centre, (ceil(H/s), ceil(W/s), 3) float32; depth times ray is the point.
 
+    In memory x, y and z are planes of their own, which is how point_cloud works through them.
+
     Raises:
         ConfigError: If the camera is distorted.
     """
@@ -38,8 +40,8 @@ def rays(camera: Camera, stride: int = 1, *, device: torch.device | str = 'cpu')
     # float64 until the end: at 4K a float32 (u - cx) / fx is off by more than a point may be.
     x = (torch.arange(0, camera.width, stride, dtype=torch.float64) - camera.cx) / camera.fx
     y = (torch.arange(0, camera.height, stride, dtype=torch.float64) - camera.cy) / camera.fy
-    grid = torch.stack([*torch.meshgrid(x, y, indexing='xy'), torch.ones(len(y), len(x), dtype=torch.float64)], dim=-1)
-    return grid.to(device, torch.float32)
+    grid = torch.stack([*torch.meshgrid(x, y, indexing='xy'), torch.ones(len(y), len(x), dtype=torch.float64)])
+    return grid.to(device, torch.float32).permute(1, 2, 0)
 
 
 class RayCache:
@@ -68,15 +70,19 @@ def point_cloud(depth_m: Tensor, directions: Tensor, colour: Tensor | None = Non
 
     Returns:
         (h, w, 3) or, with colour, (h, w, 4) float32: x, y, z in the optical frame, metres, all NaN where depth is not
-        finite; the fourth value holds the bytes 0x00RRGGBB, as PointCloud2's `rgb` field wants them.
+        finite; the fourth value holds the bytes 0x00RRGGBB, as PointCloud2's `rgb` field wants them. In memory each
+        value is a plane of its own: several times faster to compute, and whoever copies it puts it in order.
     """
-    depth_m = depth_m[::stride, ::stride, None]
-    points = directions * torch.where(depth_m.isfinite(), depth_m, torch.nan)
-    if colour is None:
-        return points
-    red, green, blue = colour[:, ::stride, ::stride].to(torch.int32)
-    packed = (red << 16 | green << 8 | blue).view(torch.float32)
-    return torch.cat([points, packed[..., None]], dim=-1)
+    depth_m = depth_m[::stride, ::stride]
+    depth_m = depth_m + 0 * depth_m  # NaN where it is infinite, in one pass
+    planes = torch.empty(3 if colour is None else 4, *depth_m.shape, device=depth_m.device)
+    torch.mul(directions.permute(2, 0, 1), depth_m, out=planes[:3])
+    if colour is not None:
+        red, green, blue = colour[:, ::stride, ::stride]
+        packed = planes[3].view(torch.uint8).view(*depth_m.shape, 4)
+        for index, values in enumerate((blue, green, red, torch.zeros_like(red))):
+            packed[..., index] = values
+    return planes.permute(1, 2, 0)
 
 
 def to_millimetres(depth_m: Tensor) -> Tensor:

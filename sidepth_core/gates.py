@@ -5,6 +5,9 @@ A mask is True where the gate lets nothing through.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import reduce
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -33,7 +36,15 @@ def edge_mask(depth: Tensor, step: float) -> Tensor:
 
 
 def _extremes(values: Tensor, window: int) -> tuple[Tensor, Tensor]:
-    return F.max_pool2d(values, window, stride=1), -F.max_pool2d(-values, window, stride=1)
+    return _slid(torch.maximum, values, window), _slid(torch.minimum, values, window)
+
+
+def _slid(pick: Callable[[Tensor, Tensor], Tensor], values: Tensor, window: int) -> Tensor:
+    """Return what `pick` leaves of each window, without padding; on a CPU many times faster than pooling is."""
+    for dim in (-2, -1):
+        length = values.shape[dim] - window + 1
+        values = reduce(pick, (values.narrow(dim, start, length) for start in range(window)))
+    return values
 
 
 def border_mask(height: int, width: int, share: float, *, device: torch.device | str = 'cpu') -> Tensor:

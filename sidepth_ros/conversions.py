@@ -218,11 +218,10 @@ def camera_info_message(camera: Camera, header: Header) -> CameraInfo:
 
 def _store(message: Image | PointCloud2, values: Tensor) -> None:
     """Copy a tensor's bytes into the message's buffer, straight from the device."""
-    values = values.contiguous()
     size = values.numel() * values.element_size()
     if len(message.data) != size:
         message.data = array.array('B', bytes(size))
-    torch.frombuffer(message.data, dtype=values.dtype).copy_(values.flatten())
+    torch.frombuffer(message.data, dtype=values.dtype).view(values.shape).copy_(values)
 
 
 class ImageBuffer:

@@ -45,13 +45,15 @@ class Model(NamedTuple):
             height, width = self.estimator.size
             areas = torch.tensor([picture.shape[-2] * picture.shape[-1] for picture in pictures])
             focal_px = focal_px * (height * width / areas).sqrt()
-            pictures = [_resized(picture, height, width) for picture in pictures]
+            pictures = [resized_picture(picture, height, width) for picture in pictures]
         return self.estimator.depth(torch.cat(list(pictures)), focal_px.to(self.device))
 
 
-def _resized(picture: Tensor, height: int, width: int) -> Tensor:
-    size = (height, width)
-    return F.interpolate(picture.float() / 255, size=size, mode='bilinear', align_corners=False, antialias=True)
+def resized_picture(picture: Tensor, height: int, width: int) -> Tensor:
+    """Return a picture (1, 3, H, W) uint8 at another size, as the network takes it."""
+    if picture.device.type != 'cpu':  # where torch cannot do it in uint8
+        picture = picture.float() / 255
+    return F.interpolate(picture, size=(height, width), mode='bilinear', align_corners=False, antialias=True)
 
 
 def make_scale(settings: Settings, info: CheckpointInfo) -> ScaleSource:

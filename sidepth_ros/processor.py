@@ -10,6 +10,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -18,7 +20,7 @@ from sidepth_core.camera import Camera
 from sidepth_core.data.frames import Image as Picture
 from sidepth_core.depth_maps import rays, resize_depth
 from sidepth_core.gates import border_mask, consistency, edge_mask, sky_mask
-from sidepth_core.rectify import fold_radius, rectification_grid
+from sidepth_core.rectify import fold_radius, rectification_grid, rectification_maps
 from sidepth_core.scale import Scale
 from sidepth_core.stabiliser import Stabiliser
 from sidepth_ros.calibration import Calibration
@@ -108,14 +110,15 @@ class Processor:
 
     def _rectified(self, view: View, device: torch.device) -> Tensor:
         """Return the rectified picture, (1, 3, H, W) uint8 on the device: bytes travel, not floats."""
-        picture = torch.from_numpy(view.picture).to(device).permute(2, 0, 1)[None]
-        if view.calibration.source == view.calibration.target:
-            return picture
-        grid = self._rectification(view, device).grid
-        straight = F.grid_sample(
-            picture.float(), grid[None], mode='bilinear', padding_mode='zeros', align_corners=False
-        )
-        return straight.round().to(torch.uint8)
+        source, target = view.calibration
+        picture = view.picture
+        if source != target and device.type == 'cpu':
+            maps = rectification_maps(source, target)
+            picture = np.asarray(cv2.remap(picture, maps.x, maps.y, cv2.INTER_LINEAR), np.uint8)
+        pixels = torch.from_numpy(picture).to(device).permute(2, 0, 1)[None]
+        if source != target and device.type != 'cpu':
+            pixels = rectified(pixels, self._rectification(view, device).grid)
+        return pixels
 
     def _rectification(self, view: View, device: torch.device) -> _Maps:
         key = (view.name, str(device))
@@ -178,6 +181,12 @@ class Processor:
         return torch.where(out, math.nan, gated)
 
 
+def rectified(pixels: Tensor, grid: Tensor) -> Tensor:
+    """Return a picture (1, 3, H, W) uint8 sampled on a grid, on its device; black where the lens saw nothing."""
+    straight = F.grid_sample(pixels.float(), grid[None], mode='bilinear', padding_mode='zeros', align_corners=False)
+    return straight.round().to(torch.uint8)
+
+
 def _checked(kind: str, depth: Tensor, pictures: list[Tensor], focal: Tensor, model: Model) -> tuple[Tensor, Tensor]:
     """Return depth, and its confidence from a second look, (B, 1, h, w) each."""
     if kind == 'flip':
@@ -211,4 +220,7 @@ def _output_size(target: Camera, depth: Tensor, settings: Settings) -> tuple[int
 
 def _stretched(mask: Tensor, height: int, width: int) -> Tensor:
     """Return a mask (1, 1, h, w) at another size: a pixel of it covers all that lie in it."""
-    return F.interpolate(mask.float(), size=(height, width), mode='nearest-exact') > 0.5
+    for dim, size in ((-1, width), (-2, height)):
+        middles = 2 * torch.arange(size, device=mask.device) + 1
+        mask = mask.index_select(dim, middles * mask.shape[dim] // (2 * size))
+    return mask

@@ -43,6 +43,18 @@ def test_step_smaller_than_asked_for_passes() -> None:
     assert edge_mask(depth, 0.02).any()
 
 
+def test_convention_edge_is_a_range_over_windows_of_three_and_five() -> None:
+    depth = torch.rand(2, 1, 12, 17, generator=torch.Generator().manual_seed(3)) + 1
+    pooled = {}
+    for window in (3, 5):
+        values = depth.reciprocal()[..., 1:-1, 1:-1] if window == 3 else depth.reciprocal()
+        high = torch.nn.functional.max_pool2d(values, window, stride=1)
+        pooled[window] = high, high + torch.nn.functional.max_pool2d(-values, window, stride=1)
+    expected = 2 * pooled[3][1] - pooled[5][1] > 0.1 * pooled[3][0]
+    assert 0 < expected.sum() < expected.numel()
+    assert torch.equal(edge_mask(depth, 0.1)[..., 2:-2, 2:-2], expected)
+
+
 def test_border_is_a_share_of_each_side() -> None:
     mask = border_mask(100, 50, 0.1)
     assert mask[:10].all()

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from sidepth_core.camera import Camera
 from sidepth_core.depth_maps import rays
-from sidepth_core.rectify import distort, rectified_camera
+from sidepth_core.rectify import distort, rectification_grid, rectified_camera
 from sidepth_core.scale import make_scale_source
 from sidepth_ros.calibration import Calibration
 from sidepth_ros.parameters import Settings
-from sidepth_ros.processor import Processor, View
+from sidepth_ros.processor import Processor, View, rectified
 
 CAMERA = Camera(128, 96, fx=100.0, fy=105.0, cx=60.5, cy=50.25)
 LENS = Camera(128, 96, 100.0, 105.0, 60.5, 50.25, 'plumb_bob', (-0.2, 0.05, 0.001, -0.001, 0.0))
@@ -137,6 +137,16 @@ def test_rectified_depth_lies_where_the_pinhole_camera_sees_it() -> None:
     assert columns.max() == pytest.approx(expected[:, 0].max(), abs=2)
     assert rows.min() == pytest.approx(expected[:, 1].min(), abs=2)
     assert rows.max() == pytest.approx(expected[:, 1].max(), abs=2)
+
+
+def test_rectified_picture_is_the_same_on_every_device() -> None:
+    target = rectified_camera(LENS)
+    coarse = np.random.default_rng(0).integers(0, 256, (8, 11), dtype=np.uint8)
+    picture = cv2.resize(coarse, (128, 96), interpolation=cv2.INTER_CUBIC)
+    ours = Processor()([view(picture, source=LENS, target=target)], BrightnessModel(), SETTINGS)[0].picture
+    theirs = rectified(torch.from_numpy(picture).expand(1, 3, -1, -1), rectification_grid(LENS, target))
+    # OpenCV, which does it on a CPU, divides a pixel into 32 parts.
+    torch.testing.assert_close(ours.int(), theirs[0].int(), rtol=0, atol=3)
 
 
 def test_pixels_that_the_lens_never_saw_are_not_measured() -> None:
