@@ -18,6 +18,9 @@ from sidepth_core.training.networks import Average, Networks
 from sidepth_core.training.objective import Outcome, evaluate
 from sidepth_core.training.settings import Recipe
 
+SCORES = ('val/photometric', 'val/abs_rel', 'val/abs_rel_unscaled', 'val/speed')
+"""What is measured on validation clips: view synthesis error, AbsRel median-scaled and in metres, metres of motion."""
+
 
 def seed_of(*numbers: int) -> int:
     """Return a seed that is a pure function of the numbers, and unlike that of their neighbours."""
@@ -42,6 +45,7 @@ class DepthTraining(L.LightningModule):
         self.networks = networks
         self.average = Average(networks, recipe.optimiser.ema_decay)
         self.last_health: Health | None = None
+        self._scores = torch.zeros(2, len(SCORES))
         self.train()  # a loaded checkpoint is in evaluation mode, and Lightning leaves modes as they are
 
     def setup(self, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
@@ -121,19 +125,29 @@ class DepthTraining(L.LightningModule):
         super().optimizer_step(*args, **kwargs)
         self.average.follow(self.networks, step)
 
+    def on_validation_epoch_start(self) -> None:
+        """Begin to add up scores."""
+        self._scores = torch.zeros(2, len(SCORES), dtype=torch.float64, device=self.device)
+
     def validation_step(self, batch: Batch, _index: int) -> None:
         """Score the averaged networks on clips as they are."""
         networks = self.average.networks
         view = plain(self.with_camera(batch), self.size, networks.pose_net.size)
         outcome = evaluate(networks, view, self.recipe.objective, precision=self.recipe.precision)
         # Without the auto-mask: it would reward a network for explaining nothing.
-        values = {'val/photometric': minimum_reprojection(view.target, outcome.warped).loss}
-        scores = depth_scores(outcome.depth_m, view.depth_m)
-        if scores is not None:
-            values |= {'val/abs_rel': scores[0], 'val/abs_rel_unscaled': scores[1]}
-        if outcome.terms.speed is not None:
-            values['val/speed'] = outcome.terms.speed
-        self.log_dict(values, on_epoch=True, sync_dist=True, batch_size=len(batch.images))
+        photometric = minimum_reprojection(view.target, outcome.warped).loss
+        known_depth = depth_scores(outcome.depth_m, view.depth_m) or (None, None)
+        # The term is zero, not unknown, where nobody measured distance.
+        speed = outcome.terms.speed if bool(view.distance_m.isfinite().any()) else None
+        for column, value in enumerate((photometric, *known_depth, speed)):
+            if value is not None:
+                self._scores[:, column] += len(batch.images) * torch.stack([value.double(), torch.ones_like(value)])
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the mean scores over all processes' clips; what no clip knows is left out."""
+        sums, counts = self.trainer.strategy.reduce(self._scores, reduce_op='sum')
+        known = {name: total / count for name, total, count in zip(SCORES, sums, counts, strict=True) if count}
+        self.log_dict({name: value.float() for name, value in known.items()}, sync_dist=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Return Adam, and the schedule that is a function of the step alone."""

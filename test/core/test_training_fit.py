@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ import torch
 import yaml
 
 from sidepth_core.checkpoint import load_checkpoint
+from sidepth_core.data.synthetic import SyntheticSource
+from sidepth_core.data.synthetic.export import write_folder
 from sidepth_core.errors import ConfigError
 from sidepth_core.training import clip_data
 from sidepth_core.training.fit import fit, scale_of
@@ -68,7 +71,8 @@ def test_the_debug_recipe_trains_two_steps_and_its_folder_explains_itself(cache:
     assert json.loads((folder / 'environment.json').read_text())['versions']['torch'] == torch.__version__.split('+')[0]
     for term in ('photometric', 'speed', 'zoom_consistency', 'self_distillation', 'depth', 'loss'):
         assert len(read_metric(folder / 'metrics.csv', f'train/{term}')) == 2, term
-    assert read_metric(folder / 'metrics.csv', 'val/abs_rel')
+    for score in ('photometric', 'abs_rel', 'abs_rel_unscaled', 'speed'):
+        assert read_metric(folder / 'metrics.csv', f'val/{score}'), score
     assert [path.name for path in (folder / 'pictures').iterdir()] == ['step-0000002.png']
     assert list((folder / 'tensorboard').glob('events*'))
     for name in ('last', 'best'):
@@ -78,6 +82,20 @@ def test_the_debug_recipe_trains_two_steps_and_its_folder_explains_itself(cache:
         assert info.licence == 'Apache-2.0'
         assert info.training_data == recipe.data.sources
     assert load_checkpoint(folder / 'last').pose_net is not None
+
+
+def test_what_a_recording_does_not_know_is_not_validated(recipe: Recipe, tmp_path: Path) -> None:
+    images = tmp_path / 'images'
+    for _ in write_folder(SyntheticSource('street', seed=3, frames=12, width=160, height=96), images):
+        pass
+    for name in ('poses.txt', 'speeds.txt'):
+        (images / name).unlink()
+    shutil.rmtree(images / 'depth')
+    folder = fit(replace(recipe, steps=1, data=replace(recipe.data, sources=(str(images),), cache=''))).folder
+    assert read_metric(folder / 'metrics.csv', 'val/photometric')
+    for score in ('speed', 'abs_rel', 'abs_rel_unscaled'):
+        assert not read_metric(folder / 'metrics.csv', f'val/{score}'), score
+    assert load_checkpoint(folder / 'best').info.metrics.keys() == {'val/photometric'}
 
 
 def test_one_clip_can_be_learned_by_heart(recipe: Recipe) -> None:
