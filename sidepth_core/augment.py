@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sidepth_core.data.clips import Batch
@@ -19,6 +20,10 @@ from sidepth_core.precision import check_shape
 from sidepth_core.zoom import Size, View, sample_view, view_intrinsics
 
 LUMA = (0.299, 0.587, 0.114)
+
+ALIASES = 1.5
+"""Images shrunk by more than this lose detail between the pixels that bilinear sampling looks at."""
+
 """Grey of an RGB colour, ITU-R BT.601."""
 _YIQ = torch.tensor([LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)])
 
@@ -236,7 +241,7 @@ def apply(
     return AugmentedBatch(
         depth_input=recolour(target, colours, mean_grey),
         full_input=recolour(unzoomed_target, colours, mean_grey),
-        pose_frames=recolour(_sampled(frames, full, pose_size or size), colours, mean_grey),
+        pose_frames=recolour(_shrunk(frames, full, pose_size or size), colours, mean_grey),
         target=target,
         sources=sources,
         identities=identities,
@@ -254,6 +259,14 @@ def _sampled(frames: Tensor, view: View, size: Size) -> Tensor:
     """Return the view of all frames (B, N, 3, H, W) at once: one grid per clip, its frames as channels."""
     batch, count = frames.shape[:2]
     return sample_view(frames.flatten(1, 2), view, size).reshape(batch, count, 3, *size)
+
+
+def _shrunk(frames: Tensor, view: View, size: Size) -> Tensor:
+    """Return the view like _sampled, averaged first where pixels would be left out: evaluation averages them too."""
+    if frames.shape[-1] > ALIASES * size[1]:
+        small = F.interpolate(frames.flatten(0, 1), size, mode='bilinear', align_corners=False, antialias=True)
+        frames = small.reshape(*frames.shape[:3], *size)
+    return _sampled(frames, view, size)
 
 
 def _mirrored(frames: Tensor, mirrored: Tensor) -> Tensor:

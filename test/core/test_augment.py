@@ -103,6 +103,15 @@ def test_sources_and_pose_frames_keep_the_whole_view_in_order_of_time() -> None:
     assert torch.allclose(result.K_source[0, 0, 2], CACHED[1] - 1 - cx)
 
 
+def test_pose_frames_are_shrunk_as_evaluation_shrinks_them() -> None:
+    batch = batch_of(2)
+    settings = AugmentSettings(zoom_probability=1, jitter_probability=0, flip_probability=1)
+    result = augment(batch, settings, torch.Generator(), SIZE, pose_size=(10, 15))
+    image = batch.images.flatten(0, 1).float() / 255
+    expected = F.interpolate(image, (10, 15), mode='bilinear', antialias=True).flip(-1)
+    assert torch.allclose(result.pose_frames.flatten(0, 1), expected, atol=1e-5)
+
+
 def test_full_and_zoomed_inputs_show_the_same_scene_in_the_same_colours() -> None:
     settings = AugmentSettings(zoom_probability=1, jitter_probability=1)
     result = augment(batch_of(3), settings, torch.Generator().manual_seed(5), SIZE)
