@@ -106,7 +106,8 @@ def adopt(node: Node, run: Path, target: str, *, always: bool) -> None:
     log = node.get_logger()
     log.info('\n' + listing(comparison))
     if not comparison['is_better'] and not always:
-        log.warning(f'not better: {target} keeps its weights. Those of the run are in {run / BEST_FOLDER}')
+        verdict = comparison.get('verdict', 'the new checkpoint is not better')
+        log.warning(f'{verdict}: {target} keeps its weights. Those of the run are in {run / BEST_FOLDER}')
         return
     set_checkpoint(node, target, run / BEST_FOLDER)
     log.info(f'{target} runs on {run / BEST_FOLDER}')

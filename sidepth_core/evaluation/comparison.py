@@ -27,6 +27,13 @@ from sidepth_core.pictures import (
     with_colour_bar,
 )
 
+LEAST_GAIN = 0.01
+"""A smaller gain in the figure that decides, as a share of it, is no reason to change weights."""
+SCALE_TOLERANCE = 0.05
+"""How much worse the error of metres may get: on a few held-out frames it is not known more exactly."""
+METRES = ('AbsRel, as it is', '|log| of true over estimated step')
+"""The figures that tell an error of metres as a share of them, the better one first."""
+
 
 class Row(NamedTuple):
     """One figure of both checkpoints.
@@ -58,16 +65,41 @@ class Comparison:
         rows: The figures, the one that decides first.
         before: Everything about the first checkpoint.
         after: Everything about the second one.
+        is_metric: Whether both say that their depth is in metres.
     """
 
     rows: tuple[Row, ...]
     before: DriveEvaluation
     after: DriveEvaluation
+    is_metric: bool = False
 
     @property
     def is_better(self) -> bool:
-        """Whether the second checkpoint wins: in median-scaled AbsRel where depth is known, else in view synthesis."""
-        return self.rows[0].gain > 0
+        """Whether the second checkpoint may take the place of the first.
+
+        It must gain LEAST_GAIN in median-scaled AbsRel where depth is known, else in view synthesis; and where both
+        are metric, its metres must not get worse by more than SCALE_TOLERANCE.
+        """
+        return self.rows[0].gain >= LEAST_GAIN and self._lost_metres is None
+
+    @property
+    def verdict(self) -> str:
+        """In one sentence, whether the second checkpoint is better, and why not."""
+        first, lost = self.rows[0], self._lost_metres
+        gain = f'{first.name} ({first.gain:+.1%})'
+        if first.gain < LEAST_GAIN:
+            return f'the new checkpoint is not better: {gain} gains less than {LEAST_GAIN:.0%}'
+        if lost is not None:
+            change = f'{lost.before:.3f} to {lost.after:.3f}, more than {SCALE_TOLERANCE:g} worse'
+            return f'the new checkpoint is not better: it gains in {gain}, but loses its metres: {lost.name} {change}'
+        return f'the new checkpoint is better in {gain}'
+
+    @property
+    def _lost_metres(self) -> Row | None:
+        """The figure by which metres got worse; None where they did not, or never were."""
+        known = (row for name in METRES for row in self.rows if row.name == name and math.isfinite(row.before))
+        row = next(known, None) if self.is_metric else None
+        return row if row is not None and not row.after - row.before <= SCALE_TOLERANCE else None
 
     def to_dict(self) -> dict[str, object]:
         """Return the figures as JSON takes them; unknown ones are null."""
@@ -75,7 +107,7 @@ class Comparison:
             {'name': row.name, 'before': _or_none(row.before), 'after': _or_none(row.after), 'gain': _or_none(row.gain)}
             for row in self.rows
         ]
-        return {'frames': self.before.frames, 'is_better': self.is_better, 'rows': rows}
+        return {'frames': self.before.frames, 'is_better': self.is_better, 'verdict': self.verdict, 'rows': rows}
 
 
 def _or_none(value: float) -> float | None:
@@ -100,7 +132,7 @@ def compare(before: Subject, after: Subject, frames: Iterable[Frame], settings: 
     if not rows or math.isnan(rows[0].before) or math.isnan(rows[0].after):
         notes = '; '.join({*first.notes, *second.notes})
         raise DatasetError(f'{len(kept)} held-out frames cannot tell the checkpoints apart: {notes}')
-    return Comparison(rows, first, second)
+    return Comparison(rows, first, second, before.is_metric and after.is_metric)
 
 
 def _rows(before: DriveEvaluation, after: DriveEvaluation) -> list[Row]:
@@ -149,8 +181,7 @@ def before_after(comparison: Comparison) -> Table:
         style = '' if math.isnan(row.gain) or abs(row.gain) < 0.005 else 'green' if row.gain > 0 else 'red'
         gain = '' if math.isnan(row.gain) else f'[{style}]{row.gain:+.1%}[/{style}]' if style else f'{row.gain:+.1%}'
         table.add_row(row.name, f'{row.before:.4f}', f'{row.after:.4f}', gain)
-    verdict = 'better' if comparison.is_better else 'not better'
-    table.caption = f'the new checkpoint is {verdict} in {comparison.rows[0].name}'
+    table.caption = comparison.verdict
     table.caption_justify = 'left'
     return table
 

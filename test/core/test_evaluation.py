@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from sidepth_core.cli import evaluate as command
 from sidepth_core.data.frames import DepthMap, Frame, Image
 from sidepth_core.data.synthetic import SyntheticSource
 from sidepth_core.errors import ConfigError, DatasetError
-from sidepth_core.evaluation.comparison import before_after, compare, comparison_picture
+from sidepth_core.evaluation.comparison import Comparison, Row, before_after, compare, comparison_picture
 from sidepth_core.evaluation.depth_metrics import DepthProtocol, DepthScores
 from sidepth_core.evaluation.gallery import sample_picture
 from sidepth_core.evaluation.report import print_drive
@@ -228,6 +230,44 @@ def test_a_comparison_says_which_checkpoint_is_better(subject: Subject, oracle: 
     assert 'better in AbsRel' in console.file.getvalue()  # type: ignore[attr-defined]
     assert comparison_picture(comparison).shape[1] == 1600
     assert json.dumps(comparison.to_dict())
+
+
+@pytest.mark.parametrize(
+    ('synthesis', 'step', 'is_metric', 'verdict'),
+    [
+        (0.198, 0.02, True, r'^the new checkpoint is better in view synthesis error \(\+1\.0%\)$'),
+        (0.199, 0.02, True, r'is not better: view synthesis error \(\+0\.5%\) gains less than 1%'),
+        (0.150, 0.06, True, 'is better'),
+        (0.150, 0.08, True, r'is not better: it gains in .* loses its metres: .* 0\.020 to 0\.080, more than 0\.05'),
+        (0.150, math.nan, True, 'loses its metres'),
+        (0.150, 0.08, False, 'is better'),
+    ],
+)
+def test_better_weights_gain_enough_and_keep_their_metres(
+    synthesis: float, step: float, is_metric: bool, verdict: str
+) -> None:
+    rows = (
+        Row('view synthesis error', 0.2, synthesis),
+        Row('ATE in m', 0.1, 0.9),
+        Row('|log| of true over estimated step', 0.02, step),
+    )
+    drive = DriveEvaluation('drive', 5)
+    comparison = Comparison(rows, drive, drive, is_metric)
+    assert re.search(verdict, comparison.verdict)
+    assert comparison.is_better == ('not better' not in verdict and 'loses' not in verdict)
+    assert comparison.to_dict()['verdict'] == comparison.verdict
+
+
+def test_metres_are_judged_by_known_depth_where_there_is_some() -> None:
+    rows = (
+        Row('AbsRel, median-scaled', 0.3, 0.2),
+        Row('AbsRel, as it is', 0.3, 0.25),
+        Row('|log| of true over estimated step', 0.0, 0.5),
+    )
+    drive = DriveEvaluation('drive', 5)
+    assert Comparison(rows, drive, drive, is_metric=True).is_better
+    worse = (rows[0], Row('AbsRel, as it is', 0.3, 0.36))
+    assert 'AbsRel, as it is 0.300 to 0.360' in Comparison(worse, drive, drive, is_metric=True).verdict
 
 
 def test_a_comparison_without_labels_is_decided_by_view_synthesis(subject: Subject, oracle: Oracle) -> None:
