@@ -240,6 +240,7 @@ def _summary(
         depth_share=float(frames.has_depth.mean()),
         codec=codec,
         notes=(*report.notes, *_squeezed(state, settings)),
+        height=state.source_height,
     )
 
 

@@ -44,6 +44,7 @@ class SourceSummary:
         depth_share: Share of the images whose depth is known.
         codec: How its images are stored.
         notes: Sentences a user should read.
+        height: Height of the source's images, pixels; 0 where an older cache does not tell.
     """
 
     name: str
@@ -65,6 +66,7 @@ class SourceSummary:
     depth_share: float
     codec: str
     notes: tuple[str, ...] = ()
+    height: int = 0
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,14 @@ MOST_FRAMES = 60
 """Enough for a verdict, and no longer than a minute on a small processor."""
 
 
-def held_out_frames(source: Source) -> Iterator[Frame]:
-    """Yield the frames of a source's test part in order of time, as its cache has them: rectified and resized."""
+def held_out_frames(source: Source, learned: Camera | None = None) -> Iterator[Frame]:
+    """Yield the frames of a source's test part in order of time, as its cache has them: rectified and resized.
+
+    Args:
+        source: The source.
+        learned: Its camera where it is not calibrated, at any size.
+    """
+    known = learned.resized(source.size[1], source.size[0]) if learned else None
     cache = cast('PreparedDataset', source.clips)
     for index in source.parts.test[:MOST_FRAMES]:
         clip = cache[index]
@@ -37,7 +43,7 @@ def held_out_frames(source: Source) -> Iterator[Frame]:
         yield Frame(
             stamp_ns=int(cache.clips.stamp_ns[index]),
             image=image,
-            camera=_camera(clip),
+            camera=_camera(clip) or known,
             T_world_camera=pose if np.isfinite(pose).all() else None,
             depth_m=None if np.isnan(depth_m).all() else depth_m,
         )
@@ -61,9 +67,11 @@ def compare_with_start(recipe: Recipe, sources: list[Source]) -> Comparison:
         DatasetError: If these frames cannot tell them apart.
     """
     folder = Path(recipe.out)
+    trained = load_checkpoint(folder / 'best')
     before = subject_of(starting_checkpoint(recipe), f'before ({recipe.checkpoint})', device=recipe.device)
-    after = subject_of(load_checkpoint(folder / 'best'), f'after ({folder.name}/best)', device=recipe.device)
-    comparison = compare(before, after, held_out_frames(sources[0]), EvaluationSettings(pictures=3))
+    after = subject_of(trained, f'after ({folder.name}/best)', device=recipe.device)
+    frames = held_out_frames(sources[0], trained.info.camera)
+    comparison = compare(before, after, frames, EvaluationSettings(pictures=3))
     (folder / 'comparison.json').write_text(json.dumps(comparison.to_dict(), indent=2) + '\n', encoding='utf-8')
     save_comparison_picture(folder / 'comparison.png', comparison)
     return comparison

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +16,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 
+from sidepth_core.camera import Camera
 from sidepth_core.checkpoint import Checkpoint, save_checkpoint
 from sidepth_core.errors import DatasetError
 from sidepth_core.evaluation.comparison import Comparison
@@ -30,6 +32,7 @@ from sidepth_core.training.settings import Recipe
 
 PREPARING_TIMEOUT = timedelta(hours=24)
 """How long the other processes wait for the first one to prepare the recordings."""
+CAMERA_FILE = 'camera.json'
 KNOWN_DISTANCE_SHARE = 0.5
 """A source whose distance is known for at least this share of its clips holds the scale."""
 
@@ -64,12 +67,15 @@ def fit(recipe: Recipe) -> Run:
     data = ClipData(recipe)
     trainer = make_trainer(recipe, state, data, partial(save_average, module=module, data=data))
     trainer.fit(module, datamodule=data, ckpt_path=state, weights_only=True)
-    if not trainer.is_global_zero or not recipe.checkpoint or not recipe.data.test_share:
+    if not trainer.is_global_zero:
         return Run(folder, None, ())
+    notes = save_camera(folder, module.learned_camera)
+    if not recipe.checkpoint or not recipe.data.test_share:
+        return Run(folder, None, notes)
     try:
-        return Run(folder, compare_with_start(recipe, data.sources), ())
+        return Run(folder, compare_with_start(recipe, data.sources), notes)
     except DatasetError as error:
-        return Run(folder, None, (f'no table of before and after: {error}',))
+        return Run(folder, None, (*notes, f'no table of before and after: {error}'))
 
 
 def make_trainer(
@@ -144,8 +150,23 @@ def save_average(directory: Path, metrics: dict[str, float], *, module: DepthTra
         licence=module.recipe.licence,
         versions=versions(),
         metrics=metrics,
+        camera=module.learned_camera,
     )
     save_checkpoint(directory, Checkpoint(networks.depth_net, networks.pose_net, info))
+
+
+def save_camera(folder: Path, camera: Camera | None) -> tuple[str, ...]:
+    """Write the camera that was learned, if there is one, and return what to say of it."""
+    if camera is None:
+        return ()
+    path = folder / CAMERA_FILE
+    path.write_text(json.dumps(camera.to_dict(), indent=2) + '\n', encoding='utf-8')
+    horizontal, vertical = camera.field_of_view_deg
+    note = (
+        f'learned camera: {path}, {horizontal:.0f} x {vertical:.0f} degrees. Only the turns of a recording tell it: on '
+        'straight drives it may end anywhere. A calibration (camera=FILE) is better'
+    )
+    return (note,)
 
 
 def training_data(recipe: Recipe) -> tuple[str, ...]:

@@ -11,12 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from sidepth_core.augment import AugmentedBatch, apply, draw, plain
+from sidepth_core.camera import Camera
 from sidepth_core.data.clips import Batch
 from sidepth_core.losses import minimum_reprojection
 from sidepth_core.training.health import Health, health
 from sidepth_core.training.networks import Average, Networks
 from sidepth_core.training.objective import Outcome, evaluate
+from sidepth_core.training.parts import Source
 from sidepth_core.training.settings import Recipe
+
+CAMERA_RATE = 3e-3
+"""Step size of the logarithm of a learned focal length: from webcam to telephoto in a few hundred steps."""
 
 SCORES = ('val/photometric', 'val/abs_rel', 'val/abs_rel_unscaled', 'val/speed')
 """What is measured on validation clips: view synthesis error, AbsRel median-scaled and in metres, metres of motion."""
@@ -45,13 +50,24 @@ class DepthTraining(L.LightningModule):
         self.networks = networks
         self.average = Average(networks, recipe.optimiser.ema_decay)
         self.last_health: Health | None = None
+        self._uncalibrated: Source | None = None
         self._scores = torch.zeros(2, len(SCORES))
         self.train()  # a loaded checkpoint is in evaluation mode, and Lightning leaves modes as they are
 
     def setup(self, stage: str) -> None:  # noqa: ARG002 - Lightning's signature
         """Learn the camera only where a source has none."""
-        known = all(source.camera_known for source in self.trainer.datamodule.sources)
-        self.networks.camera.requires_grad_(requires_grad=not known)
+        self._uncalibrated = next((s for s in self.trainer.datamodule.sources if not s.camera_known), None)
+        self.networks.camera.requires_grad_(requires_grad=self._uncalibrated is not None)
+        if self._uncalibrated is not None:
+            (height, width), recorded = self._uncalibrated.size, self._uncalibrated.recorded
+            squeeze = (height / width) / (recorded[0] / recorded[1])
+            self.networks.camera.squeeze = self.average.networks.camera.squeeze = squeeze
+
+    @property
+    def learned_camera(self) -> Camera | None:
+        """The camera that was learned, of the recording's own images; None where all are calibrated."""
+        source = self._uncalibrated
+        return None if source is None else self.average.networks.camera.as_recorded(source.size, source.recorded)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -114,6 +130,8 @@ class DepthTraining(L.LightningModule):
         vital = {f'health/{name}': value for name, value in signs._asdict().items() if name != 'loss'}
         rate = self.trainer.optimizers[0].param_groups[0]['lr']
         values = {'train/loss': signs.loss, **terms, **vital, 'train/learning_rate': rate}
+        if camera := self.learned_camera:
+            values['camera/field_of_view_deg'] = camera.field_of_view_deg[0]
         known = {name: value for name, value in values.items() if not math.isnan(value) or name == 'train/loss'}
         for logger in self.loggers:
             logger.log_metrics(known, self.global_step)
@@ -152,8 +170,11 @@ class DepthTraining(L.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """Return Adam, and the schedule that is a function of the step alone."""
         settings, steps = self.recipe.optimiser, self.recipe.steps
-        parameters = [parameter for parameter in self.networks.parameters() if parameter.requires_grad]
-        optimiser = torch.optim.Adam(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        nets = [*self.networks.depth_net.parameters(), *self.networks.pose_net.parameters()]
+        groups: list[dict[str, Any]] = [{'params': nets, 'weight_decay': settings.weight_decay}]
+        if self._uncalibrated is not None:
+            groups.append({'params': list(self.networks.camera.parameters()), 'lr': CAMERA_RATE})
+        optimiser = torch.optim.Adam(groups, lr=settings.learning_rate)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: settings.rate_factor(step, steps))
         return {'optimizer': optimiser, 'lr_scheduler': {'scheduler': schedule, 'interval': 'step'}}
 

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
+from sidepth_core.camera import Camera
 from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, load_checkpoint
 from sidepth_core.geometry import disparity_to_depth
 from sidepth_core.models import DepthNet, PoseNet
@@ -22,21 +23,33 @@ class LearnedCamera(nn.Module):
 
     Attributes:
         offsets: log fx and log fy relative to the prior, and the principal point's shift as a share of the image.
+        squeeze: Height over width of a pixel of the recording, once resized to the images that are learned from.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.offsets = nn.Parameter(torch.zeros(4))
+        self.squeeze = 1.0
 
     def forward(self, size: Size) -> Tensor:
-        """Return K for an image of height x width, (3, 3) float32, pixels; at first square pixels, a central point."""
+        """Return K for an image of height x width, (3, 3) float32, pixels.
+
+        It starts with square pixels, as recorded, and the principal point in the middle.
+        """
         height, width = size
         prior = 0.5 * width / torch.tan(torch.deg2rad(self.offsets.new_tensor(PRIOR_FIELD_OF_VIEW_DEG / 2)))
-        focal = prior * self.offsets[:2].exp()
+        focal = prior * self.offsets.new_tensor([1.0, self.squeeze]) * self.offsets[:2].exp()
         extent = self.offsets.new_tensor([width, height])
         principal = (0.5 + self.offsets[2:]) * extent - 0.5
         top = torch.cat([torch.diag(focal), principal[:, None]], dim=1)
         return torch.cat([top, top.new_tensor([[0.0, 0.0, 1.0]])])
+
+    @torch.no_grad()
+    def as_recorded(self, size: Size, recorded: Size) -> Camera:
+        """Return the camera of the recording's images, of height x width `recorded`, learned from images of `size`."""
+        K = self(size)
+        fx, fy, cx, cy = (float(K[row, column]) for row, column in ((0, 0), (1, 1), (0, 2), (1, 2)))
+        return Camera(size[1], size[0], fx, fy, cx, cy).resized(recorded[1], recorded[0])
 
     def fill(self, K: Tensor, size: Size) -> Tensor:
         """Return K (B, 3, 3) with this camera where a clip has none (NaN)."""

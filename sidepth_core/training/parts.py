@@ -57,6 +57,7 @@ class Source(NamedTuple):
         depth_share: Share of its images whose depth is known, 0..1.
         camera_known: Whether its camera is calibrated.
         size: Height and width of its images, pixels.
+        recorded: Height and width of its images as they were recorded, pixels.
     """
 
     name: str
@@ -67,3 +68,4 @@ class Source(NamedTuple):
     depth_share: float
     camera_known: bool
     size: tuple[int, int]
+    recorded: tuple[int, int]

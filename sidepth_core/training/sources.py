@@ -133,6 +133,7 @@ def _opened(place: Place, data: DataSettings) -> Iterable[Source]:
             depth_share=float(np.mean([summary.depth_share for summary in summaries])),
             camera_known=all(_camera_known(clips, part) for part in parts),
             size=clips.size,
+            recorded=(summaries[0].height, summaries[0].width) if summaries[0].height else clips.size,
         )
 
 

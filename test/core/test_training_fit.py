@@ -18,6 +18,7 @@ import torch
 import yaml
 
 from sidepth_core.checkpoint import load_checkpoint
+from sidepth_core.data.calibration import read_calibration
 from sidepth_core.data.synthetic import SyntheticSource
 from sidepth_core.data.synthetic.export import write_folder
 from sidepth_core.errors import ConfigError
@@ -96,6 +97,33 @@ def test_what_a_recording_does_not_know_is_not_validated(recipe: Recipe, tmp_pat
     for score in ('speed', 'abs_rel', 'abs_rel_unscaled'):
         assert not read_metric(folder / 'metrics.csv', f'val/{score}'), score
     assert load_checkpoint(folder / 'best').info.metrics.keys() == {'val/photometric'}
+
+
+def test_a_camera_that_nobody_knows_is_learned_and_written_down(recipe: Recipe, tmp_path: Path) -> None:
+    images = tmp_path / 'images'
+    for _ in write_folder(SyntheticSource('street', seed=3, frames=24, width=160, height=120), images):
+        pass
+    (images / 'camera.json').unlink()
+    start = fit(replace(recipe, out=str(tmp_path / 'start'), steps=1)).folder / 'last'
+    learned = replace(
+        recipe,
+        checkpoint=str(start),
+        steps=4,
+        data=replace(recipe.data, sources=(f'{images}?camera=learned',), cache='', test_share=0.2),
+        model=replace(recipe.model, backbone=None, width=None, height=None),
+    )
+    run = fit(learned)
+    camera = read_calibration(run.folder / 'camera.json')
+    assert (camera.width, camera.height) == (160, 120)
+    assert load_checkpoint(run.folder / 'best').info.camera == camera
+    angles = [value for _, value in read_metric(run.folder / 'metrics.csv', 'camera/field_of_view_deg')]
+    assert len(set(angles)) == len(angles) == 4  # it moves
+    assert camera.field_of_view_deg[0] == pytest.approx(75, abs=2)
+    assert camera.fy == pytest.approx(camera.fx, rel=0.03)
+    assert 'learned camera' in run.notes[0]
+    assert run.comparison is not None
+    assert run.comparison.rows[0].name == 'AbsRel, median-scaled'
+    assert any(row.name == 'view synthesis error' for row in run.comparison.rows)
 
 
 def test_one_clip_can_be_learned_by_heart(recipe: Recipe) -> None:
@@ -246,7 +274,7 @@ def test_a_folder_in_use_is_refused(recipe: Recipe) -> None:
 
 
 def source_with(distance_share: float) -> Source:
-    return Source('drive', 1.0, [], Parts([], [], []), distance_share, 0.0, True, (64, 96))  # type: ignore[arg-type] # no clips needed
+    return Source('drive', 1.0, [], Parts([], [], []), distance_share, 0.0, True, (64, 96), (64, 96))  # type: ignore[arg-type] # no clips needed
 
 
 @pytest.mark.parametrize(

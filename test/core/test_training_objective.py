@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -154,6 +155,18 @@ def test_a_learned_camera_fills_in_only_where_none_is_known() -> None:
     filled[1, 0, 0].backward()
     assert camera.offsets.grad is not None
     assert camera.offsets.grad[0] == pytest.approx(62.555, abs=1e-2)
+
+
+def test_convention_a_learned_camera_starts_with_square_pixels_as_recorded() -> None:
+    camera = LearnedCamera()
+    camera.squeeze = (64 / 96) / (480 / 640)  # 640x480 resized to 96x64
+    K = camera((64, 96))
+    assert (K[1, 1] / K[0, 0]).item() == pytest.approx(8 / 9)
+    recorded = camera.as_recorded((64, 96), (480, 640))
+    assert (recorded.width, recorded.height) == (640, 480)
+    assert recorded.fx == pytest.approx(320 / math.tan(math.radians(37.5)))
+    assert recorded.fy == pytest.approx(recorded.fx)
+    assert (recorded.cx, recorded.cy) == pytest.approx((319.5, 239.5))
 
 
 def test_the_learned_camera_gets_its_gradient_from_view_synthesis(networks: Networks) -> None:
