@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,11 +27,19 @@ COMMANDS = {
 
 
 def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
-    """Run a command; an error of ours becomes one line on stderr and exit status 2, as argparse's own do."""
+    """Run a command; an error of ours or of the disk becomes one line on stderr and exit status 2, as argparse's do."""
     try:
         return main(argv)
     except SidepthError as error:
         print(f'error: {error}', file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # Whoever read the output, `head` say, has enough: there is nobody to tell, nor at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        place = f'{error.filename!r}: ' if error.filename else ''
+        print(f'error: {place}{error.strerror or error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)

@@ -69,8 +69,8 @@ def parser() -> argparse.ArgumentParser:
     """Return the command's arguments."""
     arguments = argparse.ArgumentParser(
         prog='sidepth predict',
-        description='Estimate depth and save it: depth/NAME.png or .npy, colour/NAME.jpg, camera.json of the rectified '
-        'images, and prediction.json, which says what the numbers mean.',
+        description='Estimate depth and save it: depth/NAME.png or .npy, colour/NAME.jpg, camera.json of\n'
+        'the rectified images, and prediction.json, which says what the numbers mean.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

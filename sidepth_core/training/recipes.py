@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import inspect
 import textwrap
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter
 
 from sidepth_core.errors import ConfigError
 from sidepth_core.training.settings import Recipe
@@ -20,9 +21,15 @@ from sidepth_core.training.settings import Recipe
 COMMENT_WIDTH = 110
 
 
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """Leaves the lines of the description, commands among them, as they are written."""
+
+
 def recipe_parser(**options: Any) -> ArgumentParser:  # noqa: ANN401 - what argparse takes
     """Return the command-line parser that has every field of a recipe, with its sentence, and --recipe FILE."""
-    parser = ArgumentParser(exit_on_error=False, default_env=False, **options)
+    parser = ArgumentParser(
+        exit_on_error=False, default_env=False, formatter_class=_HelpFormatter, **options
+    )
     parser.add_argument('--recipe', action='config', help='recipe file (YAML); what follows it overrides it')
     parser.add_class_arguments(Recipe)
     return parser

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,19 @@ def test_an_error_of_ours_is_one_line_and_status_two(capsys: pytest.CaptureFixtu
 
     assert cli.run(fails, []) == 2
     assert capsys.readouterr().err == 'error: the sky is too low\n'
+
+
+def test_what_the_disk_refuses_is_one_line_and_status_two(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / 'file').write_text('')
+
+    def fails(_: Sequence[str]) -> int:
+        (tmp_path / 'file' / 'below').mkdir()
+        return 0
+
+    assert cli.run(fails, []) == 2
+    assert capsys.readouterr().err == f"error: '{tmp_path}/file/below': Not a directory\n"
 
 
 def test_under_the_name_of_a_command_main_is_that_command(

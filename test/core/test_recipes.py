@@ -105,3 +105,8 @@ def test_the_canonical_focal_length_follows_the_image_width() -> None:
     start = ModelSettings(width=640, zoom_convention='canonical', focal_px=500.0).describe(None)
     assert ModelSettings(width=320).describe(start).focal_px == 250
     assert ModelSettings(width=640, zoom_convention='canonical').describe(None).focal_px == 640
+
+
+def test_help_leaves_the_lines_of_a_description_as_they_are() -> None:
+    text = recipe_parser(prog='train', description='Train:\n\n  train --bag a/\n  train --bag b/\n').format_help()
+    assert '\n  train --bag a/\n  train --bag b/\n' in text
