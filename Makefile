@@ -25,7 +25,7 @@ demo: $(READY)
 	$(BIN)/demo $(if $(BAG),--bag $(BAG)) $(ARGS)
 
 test: lint
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
 
 # The node's tests once more, on Jazzy's rclpy in an environment of its own.
 test-all: test

@@ -165,11 +165,7 @@ def test_a_killed_run_goes_on_bit_for_bit(recipe: Recipe, tmp_path: Path) -> Non
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (killed / 'last' / 'model.json').exists() or (killed / 'resume.ckpt').exists()
-    done = subprocess.run(
-        command(replace(recipe, out=str(killed)), tmp_path, '--resume', 'true'), env=environment(), check=False,
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    fit(replace(recipe, out=str(killed), resume=True))
     for name in ('last', 'best'):
         first, second = (safetensors.torch.load_file(run / name / 'model.safetensors') for run in (whole, killed))
         assert first.keys() == second.keys()
