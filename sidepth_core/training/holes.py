@@ -55,7 +55,9 @@ def hole_shares(source: Source, checkpoint: str, device: torch.device) -> list[f
     networks = Networks(depth_net, pose_net or PoseNet(), info).to(device).eval()
     shares: list[float] = []
     for batch in DataLoader(Subset(source.clips, source.parts.train), batch_size=8, collate_fn=collate):
-        view = plain(batch.to(device), (info.image_height, info.image_width), (32, 32))
+        # Where a camera is still to be learned, the one that learning starts from will do to find holes.
+        K = networks.camera.fill(batch.intrinsics.to(device), tuple(batch.images.shape[-2:]))
+        view = plain(batch.to(device)._replace(intrinsics=K), (info.image_height, info.image_width), (32, 32))
         depth_m = networks.depth(networks.disparity(view.depth_input), view.K_target)
         shares += hole_share(depth_m, view.K_target).tolist()
     return shares
