@@ -16,7 +16,7 @@ from sidepth_core.data.calibration import fitted
 from sidepth_core.data.depth_images import fitted_depth
 from sidepth_core.data.frames import DepthMap
 from sidepth_core.data.lidar import project_depth
-from sidepth_core.data.recording import DepthImage, Recording, Sweep
+from sidepth_core.data.recording import DepthImage, Recording, Stamped, Sweep
 from sidepth_core.data.tracks import chain
 from sidepth_core.errors import BagError, DatasetError
 from sidepth_core.rectify import distort, rectified_camera
@@ -149,15 +149,22 @@ class DepthImageTopic(DepthTopic[DepthImage]):
 
 
 def depth_topic(
-    recording: Recording, chosen: Chosen, camera: Camera | None, transforms: Transforms
+    recording: Recording, chosen: Chosen, camera: Camera | None, transforms: Transforms, image: Stamped | None = None
 ) -> LidarTopic | DepthImageTopic | None:
     """Return where the depth of a recording's images comes from; None where none was asked for.
+
+    Args:
+        recording: The recording.
+        chosen: Its topics.
+        camera: The images' camera.
+        transforms: T_parent_child, keyed (parent, child).
+        image: The first image, on whose clock depth is dated.
 
     Raises:
         BagError: If a depth image is not aligned to the images.
     """
     if chosen.lidar:
-        return LidarTopic(chosen.lidar.name, recording.sweeps(chosen.lidar), transforms, recording.notes)
+        return LidarTopic(chosen.lidar.name, recording.sweeps(chosen.lidar, image), transforms, recording.notes)
     if not chosen.depth:
         return None
     own = recording.camera(chosen.depth_info, chosen.depth.name) if chosen.depth_info else None
@@ -167,7 +174,7 @@ def depth_topic(
         recording.notes.append(
             f'no camera_info says what {chosen.depth.name} sees: it is taken to be aligned to {chosen.image.name}'
         )
-    return DepthImageTopic(chosen.depth.name, recording.depth_images(chosen.depth), transforms)
+    return DepthImageTopic(chosen.depth.name, recording.depth_images(chosen.depth, image), transforms)
 
 
 def refuse_other_view(name: str, depth_camera: Camera, camera: Camera) -> None:

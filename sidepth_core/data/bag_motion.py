@@ -8,7 +8,7 @@ import numpy as np
 
 from sidepth_core.data.bag_files import Topic
 from sidepth_core.data.bag_topics import ODOMETRY, SPEEDS
-from sidepth_core.data.recording import Content, FloatArray, Recording, transform_of, xyz
+from sidepth_core.data.recording import Content, FloatArray, Recording, Stamped, transform_of, xyz
 from sidepth_core.data.tracks import Track, chain, make_track, with_speed_of_poses
 from sidepth_core.errors import BagError
 
@@ -41,20 +41,21 @@ class Motion(NamedTuple):
     has_header: bool
 
 
-def read_motion(recording: Recording, topic: Topic, speed_field: str = '') -> Motion:
+def read_motion(recording: Recording, topic: Topic, speed_field: str = '', image: Stamped | None = None) -> Motion:
     """Return all of a motion topic.
 
     Args:
         recording: The recording.
         topic: The topic.
         speed_field: Of a message that is no motion by its type, the field that is the speed, metres a second.
+        image: The first image, on whose clock the motion is told.
 
     Raises:
         BagError: If its type is none that tells motion, or no message of it can be read.
     """
     if speed_field:
         recording.learn(topic)
-    messages = list(recording.messages(topic.name))
+    messages = list(recording.beside(image, topic.name))
     if not messages:
         raise BagError(f'no message of {topic.name} ({topic.type}) can be read: {OTHER_SPEEDS}')
     stamps = [message.stamp_ns for message in messages]
@@ -108,7 +109,7 @@ def camera_track(
         T_world_body=motion.T_world_body,
         T_body_camera=T_body_camera,
     )
-    if track.speed_mps.max() < EMPTY_TWIST_MPS and motion.T_world_body is not None:
+    if track.speed_mps.max(initial=0) < EMPTY_TWIST_MPS and motion.T_world_body is not None:
         track = with_speed_of_poses(track)
         notes.append('the twist of the odometry is zero throughout: speed is taken from its poses')
     return track if T_body_camera is not None else track._replace(T_world_body=None)

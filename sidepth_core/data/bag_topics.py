@@ -12,7 +12,7 @@ IMAGE, COMPRESSED_IMAGE = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedIm
 IMAGES = (IMAGE, COMPRESSED_IMAGE)
 CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
 POINT_CLOUD = 'sensor_msgs/msg/PointCloud2'
-TF_STATIC = 'tf2_msgs/msg/TFMessage'
+TF_MESSAGE = 'tf2_msgs/msg/TFMessage'
 ODOMETRY = 'nav_msgs/msg/Odometry'
 TWISTS = ('geometry_msgs/msg/TwistStamped', 'geometry_msgs/msg/TwistWithCovarianceStamped')
 SPEEDS = ('std_msgs/msg/Float32', 'std_msgs/msg/Float64')
@@ -75,7 +75,7 @@ def choose(topics: Mapping[str, Topic], choice: Choice, bag: str) -> Chosen:
     return Chosen(
         image=image,
         camera_info=_camera_info(topics, image, choice.camera_info, bag),
-        odometry=_one(topics, odometry or None, _motion_candidates(topics), 'odometry_topic', bag),
+        odometry=_motion(topics, odometry or None, bag),
         speed_field=field,
         lidar=_one(topics, choice.lidar, clouds, 'lidar_topic', bag),
         depth=depth,
@@ -160,6 +160,12 @@ def _one_a_camera(candidates: list[Topic]) -> list[Topic]:
     return list(cameras.values())
 
 
+def _motion(topics: Mapping[str, Topic], name: str | None, bag: str) -> Topic | None:
+    """Return the topic of motion; one that is named may be of any type, for it may have a field that is a speed."""
+    candidates = _motion_candidates(topics) if name is None else list(topics.values())
+    return _one(topics, name, candidates, 'odometry_topic', bag)
+
+
 def _motion_candidates(topics: Mapping[str, Topic]) -> list[Topic]:
     """Return the topics of the best kind that is there: poses and speed, then twists, then bare speeds."""
     filled = _filled(topics)
@@ -179,7 +185,7 @@ def _one(topics: Mapping[str, Topic], name: str | None, candidates: list[Topic],
     if name == NONE:
         return None
     if name is not None:
-        return _named(topics, name, list(topics.values()), bag)
+        return _named(topics, name, candidates, bag)
     if len(candidates) > 1:
         raise BagError(
             f"bag {bag!r} holds several candidates, name one as {option} (or 'none'): {listing(candidates)}"

@@ -14,12 +14,21 @@ from sidepth_core.camera import Camera
 from sidepth_core.data.bag_depth import CLOCK_JUMP_NS, DepthImageTopic, DepthOf, LidarTopic, depth_topic
 from sidepth_core.data.bag_files import BagFiles, Topic
 from sidepth_core.data.bag_motion import Motion, camera_track, read_motion
-from sidepth_core.data.bag_topics import COMPRESSED_IMAGE, Choice, Chosen, choose, depth_candidates, listing
+from sidepth_core.data.bag_topics import (
+    CAMERA_INFO,
+    COMPRESSED_IMAGE,
+    Choice,
+    Chosen,
+    choose,
+    depth_candidates,
+    listing,
+)
 from sidepth_core.data.calibration import fitted
 from sidepth_core.data.deferred import DeferredSource, Pending, content_of
 from sidepth_core.data.frames import Frame, Image
 from sidepth_core.data.recording import Content, Recording, Stamped
 from sidepth_core.data.tracks import Track
+from sidepth_core.errors import BagError
 from sidepth_core.images import decode, decode_compressed
 
 
@@ -68,7 +77,7 @@ class BagSource(DeferredSource):
     def expected(self) -> int | None:
         """Return how many images the storage files hold."""
         with BagFiles(self.path) as files:
-            return choose(files.topics, self.topics, str(self.path)).image.messages
+            return self._chosen(files).image.messages
 
     def pending(self) -> Iterator[Pending]:
         """Yield what decodes each image.
@@ -87,17 +96,28 @@ class BagSource(DeferredSource):
             self.report.notes.extend(context.depth.notes() if context.depth else ())
             self._close_report(recording, image.name)
 
+    def _chosen(self, files: BagFiles) -> Chosen:
+        """Choose the topics; what is wrong with the files may be why none can be chosen."""
+        try:
+            return choose(files.topics, self.topics, str(self.path))
+        except BagError as error:
+            raise BagError('; '.join([str(error), *files.notes])) from None
+
     def _context(self, recording: Recording) -> _Context:
         files = recording.files
-        chosen = choose(files.topics, self.topics, str(self.path))
+        chosen = self._chosen(files)
         self.report.notes.append(f'read: {listing([topic for topic in chosen if isinstance(topic, Topic)])}')
         camera = self.camera
         if camera is None and chosen.camera_info:
             camera = recording.camera(chosen.camera_info, chosen.image.name)
         if camera is None:
             self.report.notes.append(f'nothing in the bag calibrates the camera of {chosen.image.name}')
+            infos = [topic for topic in files.topics.values() if topic.type == CAMERA_INFO and topic.messages]
+            if infos and not chosen.camera_info:
+                self.report.notes.append(f'none of these is beside it, name one as camera_info_topic: {listing(infos)}')
         known = None if camera == 'learned' else camera
-        transforms = recording.static_transforms()
+        image = next(Recording(files, []).messages(chosen.image.name), None)
+        transforms = recording.static_transforms(_frame_id(image) if image else '')
         unread = [] if chosen.lidar or chosen.depth else depth_candidates(files.topics)
         if unread:
             self.report.notes.append(f'depth images are not read unless depth=image asks for them: {listing(unread)}')
@@ -105,15 +125,15 @@ class BagSource(DeferredSource):
             chosen,
             known,
             transforms,
-            read_motion(recording, chosen.odometry, chosen.speed_field) if chosen.odometry else None,
-            depth_topic(recording, chosen, known, transforms),
+            read_motion(recording, chosen.odometry, chosen.speed_field, image) if chosen.odometry else None,
+            depth_topic(recording, chosen, known, transforms, image),
         )
 
     def _facts(self, context: _Context, images: Iterator[Stamped]) -> Iterator[tuple[Stamped, _Facts]]:
         """Yield each image message with what the other topics say of its moment."""
         track: Track | None = None
         for image in self._in_order(images):
-            frame_id = str(image.content.header.frame_id).lstrip('/')
+            frame_id = _frame_id(image)
             if context.motion and track is None:
                 track = camera_track(context.motion, context.transforms, frame_id, self.report.notes)
             moment = image.stamp_ns if context.motion is None or context.motion.has_header else image.log_ns
@@ -146,6 +166,8 @@ class BagSource(DeferredSource):
         """Say what was lost."""
         report = self.report
         report.notes.extend(note for note in recording.files.notes if note not in report.notes)
+        if unstamped := recording.unstamped[image_topic]:
+            report.notes.append(f'{unstamped} images carry no time: that at which they were recorded is taken')
         for topic, count in recording.damaged.items():
             if topic == image_topic:
                 report.read += count
@@ -154,6 +176,10 @@ class BagSource(DeferredSource):
                 report.notes.append(f'{count} damaged messages of {topic}')
         if report.claimed is not None and report.read != report.claimed:
             report.notes.append(f'the bag claims {report.claimed} images, {report.read} were read')
+
+
+def _frame_id(image: Stamped) -> str:
+    return str(image.content.header.frame_id).lstrip('/')
 
 
 def _frame(message: Content, is_compressed: bool, facts: _Facts) -> Frame:

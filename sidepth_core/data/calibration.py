@@ -41,6 +41,10 @@ CALIBRATION_NAMES = ('camera.json', 'camera.yaml', 'camera.yml', 'intrinsics.jso
 """Files that are taken as the calibration of a folder when nobody names one, in this order."""
 
 
+class ViewError(DatasetError):
+    """An image shows another view than its calibration is for."""
+
+
 def camera_from_info(
     width: int,
     height: int,
@@ -222,13 +226,13 @@ def fitted(camera: Camera, width: int, height: int) -> Camera:
     """Return the camera for images of another size, as long as they show the same view.
 
     Raises:
-        DatasetError: If the proportions differ by more than 1 %: then the view is another one, and nobody knows K.
+        ViewError: If the proportions differ by more than 1 %: then the view is another one, and nobody knows K.
     """
     if (camera.width, camera.height) == (width, height):
         return camera
     stretch = (width / camera.width) / (height / camera.height)
     if not 0.99 < stretch < 1.01:
-        raise DatasetError(
+        raise ViewError(
             f'images are {width}x{height}, the calibration is for {camera.width}x{camera.height}: the proportions '
             'differ, so one of them is of another camera or was cropped. Give the calibration of these images'
         )

@@ -9,6 +9,7 @@ from concurrent.futures import Executor, Future
 from itertools import islice
 from pathlib import Path
 
+from sidepth_core.data.calibration import ViewError
 from sidepth_core.data.frames import Frame, SourceReport
 from sidepth_core.errors import DatasetError, ImageFormatError
 
@@ -19,6 +20,7 @@ DECODING = ('damaged image', 'size')
 """How the reasons begin that only decoding can tell."""
 
 FIRST = 'first damaged image:'
+FIRST_MISFIT = 'first image of another view:'
 
 LOOKAHEAD = 8
 """Frames a thread may decode before they are asked for: enough to keep it busy, few enough to fit in memory."""
@@ -86,15 +88,15 @@ class DeferredSource(ABC):
             self.report.used = earlier.used
             told = {reason: count for reason, count in earlier.skipped.items() if reason.startswith(DECODING)}
             self.report.skipped.update(told)
-            self.report.notes.extend(note for note in earlier.notes if note.startswith(FIRST))
+            self.report.notes.extend(note for note in earlier.notes if note.startswith((FIRST, FIRST_MISFIT)))
         size: tuple[int, int] | None = None
         position = start - 1
         for position, decode in enumerate(_ahead(islice(self.pending(), start, None), pool, workers), start):
             try:
                 frame = decode()
-            except ImageFormatError as error:
+            except (ImageFormatError, ViewError) as error:
                 if position >= counted_from:
-                    self._skip(DECODING[0], f'{FIRST} {error}')
+                    self._skip_undecoded(error)
                 continue
             found = frame.image.shape[1], frame.image.shape[0]
             if size is None:
@@ -108,6 +110,12 @@ class DeferredSource(ABC):
             yield position, frame
         if start == 0 and self.report.used == 0:
             raise DatasetError(f'{self.name} has no usable image: {self._reasons()}')
+
+    def _skip_undecoded(self, error: ImageFormatError | ViewError) -> None:
+        if isinstance(error, ViewError):
+            self._skip(f'{DECODING[1]} does not fit the calibration', f'{FIRST_MISFIT} {error}')
+        else:
+            self._skip(DECODING[0], f'{FIRST} {error}')
 
     def _skip(self, reason: str, note: str | None = None) -> None:
         """Count an image that is not used; the note is kept for the first of its kind."""

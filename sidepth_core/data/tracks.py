@@ -74,13 +74,17 @@ def make_track(
     """Build the track of a camera from a robot's odometry.
 
     Args:
-        stamps_ns: N times, any order; the later of two equal ones is dropped.
+        stamps_ns: N times, any order; the later of two equal ones is dropped, and all whose numbers are not finite.
         velocity_mps: (N, 3) linear velocity of the body in its own axes.
         angular_rps: (N, 3) angular velocity in the body's axes: a camera ahead of the axle moves in turns.
         T_world_body: (N, 4, 4) poses.
         T_body_camera: Where the camera sits; with it the track is the camera's, without it the body's.
     """
     stamps, order = np.unique(np.asarray(stamps_ns, dtype=np.int64), return_index=True)
+    told = [np.asarray(velocity_mps), *(array for array in (angular_rps, T_world_body) if array is not None)]
+    # A filter that has not settled yet, or has diverged, sends NaN.
+    settled = np.all([np.isfinite(array.reshape(len(array), -1)).all(axis=1) for array in told], axis=0)
+    stamps, order = stamps[settled[order]], order[settled[order]]
     velocity = np.asarray(velocity_mps, dtype=np.float64)[order]
     if T_body_camera is not None and angular_rps is not None:
         velocity = velocity + np.cross(np.asarray(angular_rps)[order], T_body_camera[:3, 3])

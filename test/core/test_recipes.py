@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sidepth_core.errors import ConfigError
-from sidepth_core.training.recipes import field_sentences, find_recipe, load_recipe, render_recipe
+from sidepth_core.training.recipes import field_sentences, find_recipe, load_recipe, recipe_parser, render_recipe
 from sidepth_core.training.settings import ModelSettings, OptimiserSettings, Recipe
 
 FOLDER = Path(__file__).parents[2] / 'training'
