@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import safetensors.torch
 import torch
-from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -106,7 +105,8 @@ def load_checkpoint(path: str | Path | None = None) -> Checkpoint:
     directory = locate_checkpoint(path)
     info, tensors = _read(directory)
     weights = directory / WEIGHTS_FILE
-    with torch.device('meta'):  # no time and no random numbers spent on weights that are replaced at once
+    # On the meta device, where no time would go into weights that are replaced at once, torch imports its compiler.
+    with torch.random.fork_rng(devices=[]):
         depth_net = DepthNet(info.backbone)
         pose_net = PoseNet(size=(info.pose_height, info.pose_width))
     has_pose = any(name.startswith(POSE_PREFIX) for name in tensors)
@@ -162,6 +162,8 @@ def locate_checkpoint(path: str | Path | None = None) -> Path:
 
 def _download(address: str) -> Path:
     """Return the local folder of hf://ORGANISATION/REPOSITORY[/FOLDER][@REVISION]."""
+    from huggingface_hub import snapshot_download  # noqa: PLC0415 - a second to import, and most weights are here
+
     place, _, revision = address.removeprefix(HUB).partition('@')
     parts = place.strip('/').split('/')
     if len(parts) < 2 or not all(parts):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol, cast
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-import torchvision
-from huggingface_hub import hf_hub_download
+import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torchvision.models import MobileNet_V3_Large_Weights, ResNet18_Weights
 
 from sidepth_core.errors import ConfigError
 from sidepth_core.models.hrnet import HRNet
+from sidepth_core.models.mobilenet import mobilenet_v3_large
 from sidepth_core.models.recompute import run_block
+from sidepth_core.models.residual import ResNet18
 from sidepth_core.models.state_dicts import check_tensors, shapes_of
 
 BACKBONES = ('hrnet18', 'resnet18', 'mobilenet_v3_large')
@@ -64,13 +65,14 @@ def make_encoder(backbone: str, *, pretrained: bool = False) -> nn.Module:
 class ImageNetNormalization(nn.Module):
     """Bring an image in 0..1 to the mean and spread that torchvision's encoders were trained with."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.normalize = torchvision.transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)
-
     def forward(self, image: Tensor) -> Tensor:
         """Return (B, 3, H, W) with zero mean and unit spread over ImageNet."""
-        return cast('Tensor', self.normalize(image))
+        return (image - _by_channel(IMAGENET_MEAN, image)) / _by_channel(IMAGENET_STD, image)
+
+
+def _by_channel(values: Sequence[float], image: Tensor) -> Tensor:
+    # Filled on the device: a CUDA graph cannot record a copy from main memory.
+    return torch.stack([image.new_full((1, 1), value) for value in values])
 
 
 class ResNetEncoder(nn.Module):
@@ -81,7 +83,7 @@ class ResNetEncoder(nn.Module):
 
     def __init__(self, *, pretrained: bool = False) -> None:
         super().__init__()
-        network = torchvision.models.resnet18(weights=ResNet18_Weights.IMAGENET1K_V1 if pretrained else None)
+        network = resnet18(pretrained=pretrained)
         self.normalize = ImageNetNormalization()
         self.stem = nn.Sequential(network.conv1, network.bn1, network.relu)
         self.stages = nn.ModuleList(
@@ -105,8 +107,11 @@ class MobileNetEncoder(nn.Module):
 
     def __init__(self, *, pretrained: bool = False) -> None:
         super().__init__()
-        weights = MobileNet_V3_Large_Weights.IMAGENET1K_V2 if pretrained else None
-        blocks = list(torchvision.models.mobilenet_v3_large(weights=weights).features)
+        blocks = mobilenet_v3_large()
+        if pretrained:
+            weights = _from_torchvision('MobileNet_V3_Large_Weights.IMAGENET1K_V2')
+            found = {name.removeprefix('features.'): tensor for name, tensor in weights.items()}
+            blocks.load_state_dict({name: found[name] for name in blocks.state_dict()})
         self.normalize = ImageNetNormalization()
         starts = (0, *self._ENDS[:-1])
         self.stages = nn.ModuleList(
@@ -123,8 +128,27 @@ class MobileNetEncoder(nn.Module):
         return tuple(maps)
 
 
+def resnet18(*, pretrained: bool = False) -> ResNet18:
+    """Return the trunk of ResNet-18, from ImageNet weights if asked for; the classifier's own layers are left out."""
+    network = ResNet18()
+    if pretrained:
+        weights = _from_torchvision('ResNet18_Weights.IMAGENET1K_V1')
+        network.load_state_dict({name: weights[name] for name in network.state_dict()})
+    return network
+
+
+def _from_torchvision(name: str) -> Mapping[str, Tensor]:
+    """Return published weights, downloaded once."""
+    from torchvision.models import get_weight  # noqa: PLC0415 - seconds to import, and few need it
+
+    weights: Mapping[str, Tensor] = get_weight(name).get_state_dict(check_hash=True)
+    return weights
+
+
 def _pretrained_hrnet() -> HRNet:
     """Return HRNet-W18 with ImageNet weights; the classifier's own layers in the file are left out."""
+    from huggingface_hub import hf_hub_download  # noqa: PLC0415 - as above
+
     encoder = HRNet()
     path = hf_hub_download(*HRNET_IMAGENET)
     expected = shapes_of(encoder)

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from sidepth_core.models.recompute import run_block
+from sidepth_core.models.residual import BasicBlock, Bottleneck, initialize
 
 WIDTHS = (18, 36, 72, 144)
 """Channels of the branches at strides 4, 8, 16 and 32."""
@@ -99,9 +99,7 @@ class HRNet(nn.Module):
         self.stage3 = nn.Sequential(*(ExchangeModule(WIDTHS[:3]) for _ in range(4)))
         self.transition3 = _transition(WIDTHS[:3], WIDTHS)
         self.stage4 = nn.Sequential(*(ExchangeModule(WIDTHS) for _ in range(3)))
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
+        initialize(self)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Return five maps of an image.
@@ -134,9 +132,7 @@ class HRNet(nn.Module):
 def _bottlenecks(width: int, count: int) -> nn.Sequential:
     """Return `count` bottleneck blocks of that width; the first one widens its input."""
     wide = width * Bottleneck.expansion
-    widen = conv_bn(width, wide, kernel=1, relu=False)
-    rest = (Bottleneck(wide, width) for _ in range(count - 1))
-    return nn.Sequential(Bottleneck(width, width, downsample=widen), *rest)
+    return nn.Sequential(Bottleneck(width, width), *(Bottleneck(wide, width) for _ in range(count - 1)))
 
 
 def _transition(before: Sequence[int], after: Sequence[int]) -> nn.ModuleList:

@@ -9,11 +9,10 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor, nn
-from torchvision.models import ResNet18_Weights
 
 from sidepth_core.errors import ConfigError, ImageFormatError
+from sidepth_core.models.backbones import resnet18
 
 OUTPUT_SCALE = 0.01
 """Keeps the first poses of an untrained network small."""
@@ -55,13 +54,11 @@ class PoseNet(nn.Module):
         if min(size) < 32:
             raise ConfigError(f'pose network size {size!r} is too small: height and width must be 32 pixels or more')
         self.size = (int(size[0]), int(size[1]))
-        network = torchvision.models.resnet18(weights=ResNet18_Weights.IMAGENET1K_V1 if pretrained else None)
-        single = network.conv1.weight
-        network.conv1 = nn.Conv2d(6, 64, 7, 2, padding=3, bias=False)
+        self.encoder = resnet18(pretrained=pretrained)
+        single = self.encoder.conv1.weight
+        self.encoder.conv1 = nn.Conv2d(6, 64, 7, 2, padding=3, bias=False)
         with torch.no_grad():
-            network.conv1.weight.copy_(torch.cat([single, single], dim=1) / 2)
-        del network.avgpool, network.fc
-        self.encoder = network
+            self.encoder.conv1.weight.copy_(torch.cat([single, single], dim=1) / 2)
         self.reduce = nn.Conv2d(512, CHANNELS, 1)
         self.conv1 = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
         self.conv2 = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
@@ -87,8 +84,7 @@ class PoseNet(nn.Module):
         pair = torch.cat([first, second], dim=1)
         if pair.shape[-2:] != self.size:
             pair = F.interpolate(pair, size=self.size, mode='bilinear', align_corners=False)
-        features = self._encode((pair - 0.45) / 0.225)
-        features = F.relu(self.reduce(features))
+        features = F.relu(self.reduce(self.encoder((pair - 0.45) / 0.225)))
         features = F.relu(self.conv2(F.relu(self.conv1(features))))
         # Six small numbers: bfloat16's three digits would make the speed jump.
         with torch.autocast(features.device.type, enabled=False):
@@ -97,9 +93,3 @@ class PoseNet(nn.Module):
             output = F.conv2d(features.float(), self.conv3.weight.float(), bias.float())
             pose = OUTPUT_SCALE * output.mean(dim=(2, 3))
         return PoseEstimate(pose[:, :3], pose[:, 3:])
-
-    def _encode(self, pair: Tensor) -> Tensor:
-        network = self.encoder
-        features = network.maxpool(network.relu(network.bn1(network.conv1(pair))))
-        encoded: Tensor = network.layer4(network.layer3(network.layer2(network.layer1(features))))
-        return encoded

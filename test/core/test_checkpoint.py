@@ -330,7 +330,7 @@ def hub(tmp_path: Path, original: Checkpoint, monkeypatch: pytest.MonkeyPatch) -
     save_checkpoint(tmp_path / 'hub' / 'robots' / 'depth', original)
     save_checkpoint(tmp_path / 'hub' / 'robots' / 'depth' / 'small', original._replace(pose_net=None))
     served = Hub(tmp_path / 'hub')
-    monkeypatch.setattr(module, 'snapshot_download', served)
+    monkeypatch.setattr('huggingface_hub.snapshot_download', served)
     return served
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,12 @@ from torch import Tensor
 
 from sidepth_core.errors import CheckpointError, ConfigError, ImageFormatError
 from sidepth_core.geometry import disparity_to_depth
-from sidepth_core.models import BACKBONES, DepthNet, PoseNet, backbones
+from sidepth_core.models import BACKBONES, DepthNet, PoseNet
 from sidepth_core.models.backbones import make_encoder
 from sidepth_core.models.cross_attention import AttentionBranch, DynamicCrossAttention
 from sidepth_core.models.hrnet import HRNet
+from sidepth_core.models.mobilenet import mobilenet_v3_large
+from sidepth_core.models.residual import Bottleneck, ResNet18
 
 
 @pytest.fixture(autouse=True)
@@ -180,6 +184,40 @@ def test_pose_net_refuses_a_size_too_small_for_it() -> None:
         PoseNet(size=(16, 640))
 
 
+def test_resnet_is_torchvisions() -> None:
+    ours, theirs = ResNet18().eval(), torchvision.models.resnet18().eval()
+    weights = {name: tensor for name, tensor in theirs.state_dict().items() if not name.startswith('fc.')}
+    ours.load_state_dict(weights)
+    theirs.avgpool, theirs.fc = torch.nn.Identity(), torch.nn.Identity()
+    image = torch.rand(2, 3, 64, 96)
+    torch.testing.assert_close(ours(image).flatten(1), theirs(image))
+
+
+def test_bottleneck_is_torchvisions() -> None:
+    widen = torch.nn.Sequential(torch.nn.Conv2d(8, 16, 1, bias=False), torch.nn.BatchNorm2d(16))
+    ours, theirs = Bottleneck(8, 4).eval(), torchvision.models.resnet.Bottleneck(8, 4, downsample=widen).eval()
+    ours.load_state_dict(theirs.state_dict())
+    features = torch.rand(2, 8, 6, 7)
+    torch.testing.assert_close(ours(features), theirs(features.clone()))
+
+
+def test_mobilenet_is_torchvisions() -> None:
+    ours, theirs = mobilenet_v3_large().eval(), torchvision.models.mobilenet_v3_large().features[:16].eval()
+    ours.load_state_dict(theirs.state_dict())
+    image = torch.rand(2, 3, 64, 96)
+    torch.testing.assert_close(ours(image), theirs(image))
+
+
+def test_estimating_depth_does_not_import_torchvision() -> None:
+    # Nor torch's compiler, which it brings: together half of the time in which a node starts.
+    code = (
+        'import sys; from sidepth_core.inference import DepthEstimator;'
+        "DepthEstimator.load(device='cpu').warm_up();"
+        "found = {'torchvision', 'torch._dynamo', 'huggingface_hub'} & set(sys.modules); sys.exit(', '.join(found))"
+    )
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, check=False).stderr == b''
+
+
 @pytest.fixture
 def imagenet_resnet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> torchvision.models.ResNet:
     """Put weights where torchvision keeps those that it has downloaded, and return their network."""
@@ -221,7 +259,7 @@ def test_pretrained_hrnet_takes_imagenet_weights_and_leaves_their_classifier(
 ) -> None:
     weights = {name: tensor.contiguous() for name, tensor in HRNet().state_dict().items()}
     save_file({**weights, 'classifier.weight': torch.zeros(1000, 2048)}, tmp_path / 'model.safetensors')
-    monkeypatch.setattr(backbones, 'hf_hub_download', lambda _repo, name: str(tmp_path / name))
+    monkeypatch.setattr('huggingface_hub.hf_hub_download', lambda _repo, name: str(tmp_path / name))
     encoder = DepthNet('hrnet18', pretrained=True).encoder
     last = encoder.stage4[2].branches[3][3].conv2.weight
     torch.testing.assert_close(last, weights['stage4.2.branches.3.3.conv2.weight'])
@@ -229,7 +267,7 @@ def test_pretrained_hrnet_takes_imagenet_weights_and_leaves_their_classifier(
 
 def test_pretrained_hrnet_refuses_weights_of_another_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_file(torchvision.models.resnet18().state_dict(), tmp_path / 'model.safetensors')
-    monkeypatch.setattr(backbones, 'hf_hub_download', lambda _repo, name: str(tmp_path / name))
+    monkeypatch.setattr('huggingface_hub.hf_hub_download', lambda _repo, name: str(tmp_path / name))
     with pytest.raises(CheckpointError, match=r'ImageNet weights in .*model\.safetensors.* [\s\S]*missing conv2'):
         DepthNet('hrnet18', pretrained=True)
 
