@@ -35,8 +35,8 @@ from sidepth_ros.demo_session import DEPTH, DEPTH_INFO, DIAGNOSTICS, EXACT, POIN
 from sidepth_ros.recorder import Receipt
 from sidepth_ros.serialized import stamp_ns
 
-LOSSES = ('images without a subscriber', 'messages lost by the transport')
-"""What the diagnostics call images that are not dropped and still give no depth here."""
+UNWANTED = 'images without a subscriber'
+"""What the diagnostics call images that are not dropped and still give no depth."""
 
 
 class Accuracy(NamedTuple):
@@ -196,6 +196,24 @@ def rate_hz(receipts: Sequence[Receipt]) -> float:
     return (len(receipts) - 1) * 1e9 / max(1, receipts[-1].received_ns - receipts[0].received_ns)
 
 
+def losses(sent: int, received: int, camera: Mapping[str, str]) -> dict[str, int]:
+    """Return what became of the images that no depth was received of, by reason; reasons without an image are left out.
+
+    Args:
+        sent: How many images the camera sent.
+        received: How many depth images came here.
+        camera: What the node says of its camera.
+    """
+    counts = {key: int(value) for key, value in camera.items() if key.startswith('dropped: ') or key == UNWANTED}
+    arrived = int(camera.get('images received', sent))
+    published = int(camera.get('depth images published', received))
+    # The node's queue holds one image: what a newer one takes the place of there, nobody can count.
+    counts = {'never taken by the node: the next one came first': sent - arrived, **counts}
+    counts['depth images that did not come here'] = published - received
+    counts['unexplained'] = sent - received - sum(counts.values())
+    return {name: count for name, count in counts.items() if count}
+
+
 def table(
     sent: int, images: Sequence[Receipt], depths: Sequence[Receipt], said: Diagnosis, accuracy: Accuracy | None
 ) -> Table:
@@ -213,9 +231,8 @@ def table(
     rows.add_column(justify='right')
     rows.add_row('images sent by the camera', f'{sent}  ({rate_hz(images):.1f} Hz)')
     rows.add_row('depth images received', f'{len(depths)}  ({rate_hz(depths):.1f} Hz)')
-    for key, value in said.camera.items():
-        if key.startswith('dropped: ') or (key in LOSSES and value != '0'):
-            rows.add_row(key, value)
+    for name, count in losses(sent, len(depths), said.camera).items():
+        rows.add_row(name, str(count))
     p50, p95 = latency_ms(depths)
     rows.add_row('latency, stamp to subscriber, p50 / p95', f'{p50:.0f} / {p95:.0f} ms')
     if accuracy is None:

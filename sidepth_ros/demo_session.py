@@ -153,7 +153,7 @@ def recording(plan: Plan, bag: Path) -> Iterator[Session]:
         plan: The run.
         bag: Folder of the bag; it must not exist.
     """
-    rclpy.init()
+    rclpy.init(args=[])  # the command line is the demo's own: rcl would take `-p NAME:=VALUE` for a remapping
     node = rclpy.create_node('demo')
     with BagWriter(bag, storage='mcap') as writer:
         recorder = Recorder(node, plan.topics, writer)

@@ -25,8 +25,18 @@ from sidepth_core.data.bag_files import BagFiles
 from sidepth_core.data.bag_writer import BagWriter
 from sidepth_core.errors import ConfigError
 from sidepth_ros import demo
-from sidepth_ros.demo_report import LOSSES, Accuracy, Diagnosis, cloud_view, compare, latency_ms, rate_hz, table
-from sidepth_ros.demo_session import bag_camera, cloud_stride, make_plan
+from sidepth_ros.demo_report import (
+    UNWANTED,
+    Accuracy,
+    Diagnosis,
+    cloud_view,
+    compare,
+    latency_ms,
+    losses,
+    rate_hz,
+    table,
+)
+from sidepth_ros.demo_session import bag_camera, cloud_stride, make_plan, recording
 from sidepth_ros.recorder import Receipt
 
 
@@ -156,13 +166,33 @@ def test_latency_is_counted_from_the_stamp() -> None:
     assert rate_hz(receipts) == pytest.approx(10 / 1.1, rel=0.01)
 
 
-def test_table_names_every_reason_for_a_drop() -> None:
-    camera = {'images received': '3', 'dropped: too old': '2', 'dropped: no camera_info': '1'}
-    camera |= {LOSSES[0]: '4', LOSSES[1]: '0'}
-    said = Diagnosis({'engine': 'eager'}, camera)
-    rows = list(table(3, [], [], said, None).columns[0].cells)
-    assert {'dropped: too old', 'dropped: no camera_info', LOSSES[0], 'engine'} <= set(rows)
-    assert LOSSES[1] not in rows
+def test_table_accounts_for_every_image() -> None:
+    camera = {
+        'images received': '49', 'depth images published': '32', 'dropped: too old': '15', UNWANTED: '0',
+        'messages lost by the transport': '1',
+    }  # fmt: skip
+    expected = {
+        'never taken by the node: the next one came first': 2,
+        'dropped: too old': 15,
+        'depth images that did not come here': 1,
+        'unexplained': 2,
+    }
+    assert losses(51, 31, camera) == expected
+    assert 31 + sum(expected.values()) == 51
+    rows = list(table(51, [], [], Diagnosis({'engine': 'eager'}, camera), None).columns[0].cells)
+    assert {*expected, 'engine'} <= set(rows)
+    assert UNWANTED not in rows
+
+
+@pytest.mark.usefixtures('ros_environment')
+def test_users_parameters_are_no_remappings_of_the_demos_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, 'argv', ['demo', '-p', 'engine:=compiled'])
+    plan = make_plan(demo.parser().parse_args([]))
+    with recording(plan, tmp_path / 'bag') as session:
+        assert (session.images, session.depths) == (0, 0)
+    assert 'remap' not in ''.join(capfd.readouterr())
 
 
 def test_cloud_is_seen_from_above_in_its_own_colours() -> None:
