@@ -17,7 +17,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sidepth_core import checkpoint as module
 from sidepth_core.camera import Camera
 from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, load_checkpoint, load_info, save_checkpoint
 from sidepth_core.errors import CheckpointError, ConfigError
