@@ -127,6 +127,8 @@ class DepthEstimator:
             ImageFormatError: If the image is none, or has another size than its camera.
             ScaleError: If the checkpoint needs a camera and there is none.
         """
+        if not isinstance(image, np.ndarray):
+            raise ImageFormatError(f'image is {type(image).__name__}: expected a NumPy array (H, W, 3) uint8, RGB')
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             raise ImageFormatError(f'image is {image.shape} {image.dtype}: expected (H, W, 3) uint8, RGB')
         height, width = image.shape[:2]

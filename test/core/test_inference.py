@@ -101,6 +101,12 @@ def test_what_is_no_rgb_image_is_refused(shape: tuple[int, ...], dtype: str, est
         estimator(image)
 
 
+@pytest.mark.parametrize('image', [None, 'street.jpg', [[[0, 0, 0]]], torch.zeros(64, 96, 3, dtype=torch.uint8)])
+def test_what_is_no_array_is_refused(image: object, estimator: DepthEstimator) -> None:
+    with pytest.raises(ImageFormatError, match=r'image is \w+: expected a NumPy array'):
+        estimator(image)
+
+
 @pytest.mark.parametrize(
     'images', [torch.zeros(3, 64, 96), torch.zeros(1, 64, 96, 3), torch.zeros(1, 3, 64, 96, dtype=torch.int32)]
 )
