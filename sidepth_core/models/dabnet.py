@@ -99,7 +99,8 @@ def read_pth(path: Path) -> dict[str, Tensor]:
         # Only how torch's message begins: it goes on to advise loading the file with the code that it may hold.
         reason = str(error).partition('.')[0] or type(error).__name__
         raise CheckpointError(
-            f'{str(path)!r} cannot be read as tensors and plain data only (weights_only): {reason}. Save its state dict alone'
+            f'{str(path)!r} cannot be read as tensors and plain data only (weights_only): {reason}. '
+            'Save its state dict alone'
         ) from error
     tensors = content.get('state_dict', content) if isinstance(content, Mapping) else None
     if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
