@@ -39,6 +39,11 @@ class PixelFormat:
     rows: float = 1.0
     even: bool = False
 
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes from one pixel of a row to the next."""
+        return self.channels * self.bits // 8
+
 
 _BAYER = {
     'rggb': cv2.COLOR_BayerRGGB2RGB,
@@ -96,7 +101,7 @@ def check_layout(encoding: str, width: int, height: int, step: int, length: int)
         raise ImageFormatError(f'image size {width}x{height} is empty')
     if layout.even and (width % 2 or (height % 2 and encoding.startswith(('bayer', 'nv')))):
         raise ImageFormatError(f'encoding {encoding!r} needs an even size, got {width}x{height}')
-    row = width * layout.channels * layout.bits // 8
+    row = width * layout.pixel_bytes
     if step and step < row:
         raise ImageFormatError(f'step {step} is shorter than a row: {width} pixels of {encoding} take {row} bytes')
     expected = int((step or row) * height * layout.rows)
@@ -115,7 +120,7 @@ def decode(data: Buffer, encoding: str, width: int, height: int, step: int = 0, 
     """
     flat = np.frombuffer(data, np.uint8)
     layout = check_layout(encoding, width, height, step, flat.size)
-    row = width * layout.channels * layout.bits // 8
+    row = width * layout.pixel_bytes
     pixels = flat.reshape(int(height * layout.rows), step or row)[:, :row]
     if layout.bits == 16:
         wide = np.ascontiguousarray(pixels).view('>u2' if is_bigendian else '<u2').astype(np.uint16, copy=False)

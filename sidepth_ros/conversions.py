@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sidepth_core.camera import Camera
 from sidepth_core.errors import ConfigError, ImageFormatError
-from sidepth_core.images import check_compressed, check_layout, decode, decode_compressed
+from sidepth_core.images import FORMATS, check_compressed, check_layout, decode, decode_compressed
 
 RGB = npt.NDArray[np.uint8]
 
@@ -118,20 +118,32 @@ def decode_message(message: Image | CompressedImage, codec: Codec) -> RGB:
     Raises:
         ImageFormatError: If the message contradicts itself, naming how.
     """
-    try:
-        # cv_bridge reads past what a wrong step promises and pads a cut JPEG with grey: check first.
-        if isinstance(message, CompressedImage):
-            check_compressed(message.data)
-            return np.asarray(codec.compressed_imgmsg_to_cv2(message, 'rgb8'), np.uint8)
+    # cv_bridge reads past what a wrong step promises and pads a cut JPEG with grey: check first.
+    if isinstance(message, CompressedImage):
+        check_compressed(message.data)
+    else:
         check_layout(message.encoding, message.width, message.height, message.step, len(message.data))
-        return np.asarray(codec.imgmsg_to_cv2(message, 'rgb8'), np.uint8)
-    except ImageFormatError:
-        raise
-    except Exception:
-        # cv_bridge refuses some encodings that drivers send, with errors of no fixed type.
-        if isinstance(codec, NumpyCodec):
-            raise
-        return decode_message(message, NumpyCodec())
+    if not isinstance(codec, NumpyCodec) and (picture := _bridged(message, codec)) is not None:
+        return picture
+    own = NumpyCodec()
+    is_compressed = isinstance(message, CompressedImage)
+    decoded = own.compressed_imgmsg_to_cv2(message, 'rgb8') if is_compressed else own.imgmsg_to_cv2(message, 'rgb8')
+    return np.asarray(decoded, np.uint8)
+
+
+def _bridged(message: Image | CompressedImage, codec: Codec) -> RGB | None:
+    """Return what cv_bridge makes of a message; None where that cannot be relied on."""
+    try:
+        if isinstance(message, CompressedImage):
+            picture = codec.compressed_imgmsg_to_cv2(message, 'rgb8')
+        elif message.step % FORMATS[message.encoding].pixel_bytes:
+            return None  # it takes a row for a whole number of pixels, and shears the picture
+        else:
+            picture = codec.imgmsg_to_cv2(message, 'rgb8')
+    except Exception:  # noqa: BLE001 - it refuses some encodings that drivers send, with errors of no fixed type
+        return None
+    # A PNG of 16 bits stays one, with every value cut to its low byte where it is taken for 8.
+    return picture if picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3 else None
 
 
 def stamp_ns(header: Header) -> int:

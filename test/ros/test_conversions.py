@@ -68,10 +68,48 @@ def test_every_codec_gives_rgb(
 
 
 @pytest.mark.parametrize('codec', CODECS, ids=lambda codec: type(codec).__name__)
-def test_every_codec_reads_compressed(picture: npt.NDArray[np.uint8], codec: Codec) -> None:
-    _, data = cv2.imencode('.png', picture[..., ::-1])
+@pytest.mark.parametrize('encoding', ['bayer_grbg8', 'bayer_rggb16', 'yuv422', 'yuv422_yuy2', 'nv12', 'nv21', 'rgb16'])
+def test_every_codec_gives_the_colour_of_a_plain_area(codec: Codec, encoding: str) -> None:
+    yuv = {'yuv422': [90, 60, 200, 60], 'yuv422_yuy2': [60, 90, 60, 200]}
+    raw = np.full((12, 16), 180, np.uint8)
+    if encoding in yuv:
+        raw = np.tile(np.array(yuv[encoding], np.uint8), (8, 4))
+    elif encoding.startswith('nv'):
+        raw[:8] = 60
+        raw[8:] = np.tile(np.array([90, 200] if encoding == 'nv12' else [200, 90], np.uint8), (4, 8))
+    elif encoding.startswith('bayer'):
+        raw = raw[:8] if encoding.endswith('8') else raw[:8].astype(np.uint16) * 257
+    else:
+        raw = np.repeat(raw[:8, :, None].astype(np.uint16) * 257, 3, axis=2)
+    message = message_of(raw, encoding)
+    message.height = 8
+    message.width = 8 if encoding in yuv else 16
+    colour = decode_message(message, codec)[4, 4]
+    # Y 60, U 90, V 200 by ITU-R BT.601.
+    expected = (166, 8, 0) if encoding in yuv or encoding.startswith('nv') else (180, 180, 180)
+    np.testing.assert_allclose(colour, expected, atol=3)
+
+
+@pytest.mark.parametrize('codec', CODECS, ids=lambda codec: type(codec).__name__)
+def test_every_codec_reads_big_endian(picture: npt.NDArray[np.uint8], codec: Codec) -> None:
+    message = message_of((picture[..., 0].astype(np.uint16) * 257).astype('>u2'), 'mono16')
+    message.is_bigendian = 1
+    np.testing.assert_allclose(decode_message(message, codec)[..., 1].astype(int), picture[..., 0], atol=1)
+
+
+@pytest.mark.parametrize('codec', CODECS, ids=lambda codec: type(codec).__name__)
+@pytest.mark.parametrize('kind', ['colour', 'grey', 'alpha', '16 bits'])
+def test_every_codec_reads_compressed(picture: npt.NDArray[np.uint8], codec: Codec, kind: str) -> None:
+    grey = picture[..., 0]
+    sent, expected = {
+        'colour': (picture[..., ::-1], picture),
+        'grey': (grey, np.repeat(grey[..., None], 3, axis=2)),
+        'alpha': (cv2.cvtColor(picture, cv2.COLOR_RGB2BGRA), picture),
+        '16 bits': (picture[..., ::-1].astype(np.uint16) * 256, picture),
+    }[kind]
+    _, data = cv2.imencode('.png', sent)
     message = CompressedImage(format='png', data=array.array('B', data.tobytes()))
-    np.testing.assert_array_equal(decode_message(message, codec), picture)
+    np.testing.assert_array_equal(decode_message(message, codec), expected)
 
 
 @pytest.mark.parametrize('codec', CODECS, ids=lambda codec: type(codec).__name__)
