@@ -36,12 +36,12 @@ PATIENCE_S = 180.0
 """How long anything may take on a busy machine before a test gives up on it."""
 
 
-def write_checkpoint(folder: Path, seed: int, *, scale: str = 'metric') -> Path:
-    """Write a checkpoint of random weights."""
+def write_checkpoint(folder: Path, seed: int, *, scale: str = 'metric', **fields: Any) -> Path:
+    """Write a checkpoint of random weights; fields are more of its CheckpointInfo's."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = DepthNet('mobilenet_v3_large').eval()
-    info = CheckpointInfo('mobilenet_v3_large', 64, 32, scale=scale, scale_note='random weights of a test')
+    info = CheckpointInfo('mobilenet_v3_large', 64, 32, scale=scale, scale_note='random weights of a test', **fields)
     save_checkpoint(folder, Checkpoint(network, None, info))
     return folder
 

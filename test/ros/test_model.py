@@ -13,7 +13,7 @@ pytest.importorskip('rclpy', reason='rclpy is not installed: `make setup` brings
 from ros_graph import PATIENCE_S, write_checkpoint
 
 from sidepth_core.errors import CheckpointError
-from sidepth_ros.model import Loader, Model, load_estimator, make_scale, same_model
+from sidepth_ros.model import Loader, Model, load_estimator, make_scale, resized_picture, same_model
 from sidepth_ros.parameters import Settings
 
 
@@ -33,8 +33,21 @@ def test_pictures_of_different_sizes_go_through_in_one_pass(settings: Settings) 
     assert together.shape == (2, 1, 32, 64)
     for index, picture in enumerate(pictures):
         alone = model.depth([picture], torch.tensor([100.0]))
-        # Bytes are resized as bytes when alone, as floats when together: half a grey level apart at most.
-        torch.testing.assert_close(together[index : index + 1], alone, rtol=0.05, atol=0)
+        torch.testing.assert_close(together[index : index + 1], alone, rtol=1e-3, atol=0)
+
+
+def test_canonical_weights_say_metres_by_each_cameras_focal_length(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path, seed=0, zoom_convention='canonical', focal_px=50.0)
+    settings = Settings(checkpoint=str(path), device='cpu')
+    estimator = load_estimator(settings, 2)
+    model = Model(estimator, make_scale(settings, estimator.info))
+    large = torch.randint(0, 256, (1, 3, 64, 128), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    small = resized_picture(large, 32, 64)
+    # The same camera, once with half of the pixels across and down; then one that sees half as wide.
+    together = model.depth([large, small], torch.tensor([100.0, 50.0]))
+    torch.testing.assert_close(together[:1], together[1:], rtol=0.02, atol=0)
+    tele = model.depth([large], torch.tensor([200.0]))
+    torch.testing.assert_close(tele, 2 * model.depth([large], torch.tensor([100.0])))
 
 
 def test_missing_checkpoint_is_named() -> None:
