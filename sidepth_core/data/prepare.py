@@ -23,7 +23,7 @@ import numpy as np
 from sidepth_core.data.clip_table import ClipTable, Stretches, find_clips
 from sidepth_core.data.deferred import DeferredSource
 from sidepth_core.data.frames import FrameSource, SourceReport
-from sidepth_core.data.prepare_report import PrepareReport, SourceSummary, draw_motion, median
+from sidepth_core.data.prepare_report import PrepareReport, SourceSummary, draw_motion, median, total
 from sidepth_core.data.prepare_settings import PrepareSettings
 from sidepth_core.data.shards import Codec, FrameTable, ShardWriter, shard_folders
 from sidepth_core.data.sifting import Sifted, sift
@@ -204,11 +204,19 @@ def _finish(weighted: Sequence[WeightedSource], out: Path, settings: PrepareSett
     height, width = settings.cached_size
     report = PrepareReport(str(out), width, height, tuple(summaries))
     if not report.clips:
-        raise DatasetError(f'no clip can be made: {[(source.name, source.no_clip) for source in report.sources]}')
+        raise DatasetError(f'no clip can be made: {"; ".join(_fate(source) for source in summaries)}')
     ClipTable.joined([stretches.clips for stretches in found]).save(out / 'clips.npz')
     draw_motion(out / 'report.png', report, motions, [stretches.clips.motion_px for stretches in found])
     _write_json(out / 'report.json', report.to_dict())
     return report
+
+
+def _fate(source: SourceSummary) -> str:
+    """Return in words why a source gave no clip."""
+    return (
+        f'{source.name}: {source.read} images read, {source.kept} kept; dropped: '
+        f'{total({**source.skipped, **source.dropped})}; of those kept, {total(source.no_clip)}'
+    )
 
 
 def _summary(

@@ -162,7 +162,7 @@ def _measured(
         frames = source.frames(pool, settings.threads, start, state.last_seen + 1, earlier)
     else:
         frames = islice(enumerate(source), start, None)
-    make_ready = partial(_made_ready, settings=settings, codec=codec, name=source.report.name)
+    make_ready = partial(_made_ready, settings=settings, codec=codec, source=source)
     ready = ordered(pool, settings.threads, make_ready, frames)
     return ordered(pool, settings.threads, _with_motion, _with_previous(ready))
 
@@ -179,13 +179,14 @@ def _with_motion(pair: tuple[Ready | None, Ready]) -> tuple[Ready | None, Ready,
     return before, ready, measure_motion(before.look, ready.look) if before else None
 
 
-def _made_ready(item: tuple[int, Frame], settings: PrepareSettings, codec: Codec, name: str) -> Ready:
+def _made_ready(item: tuple[int, Frame], settings: PrepareSettings, codec: Codec, source: FrameSource) -> Ready:
     """Rectify, measure and resize one image; called from many threads."""
     position, frame = item
     if frame.camera is None and settings.unknown_camera == 'refuse':
+        why = ''.join(f'; {note}' for note in source.report.notes if 'calibrat' in note or 'camera_info' in note)
         raise DatasetError(
-            f'{name}: nobody knows the camera of these images. Give its calibration (camera=FILE, the YAML of '
-            'camera_calibration or a JSON), or camera=learned to let training find the intrinsics'
+            f'{source.report.name}: nobody knows the camera of these images. Give its calibration (camera=FILE, the '
+            f'YAML of camera_calibration or a JSON), or camera=learned to let training find the intrinsics{why}'
         )
     height, width = settings.cached_size
     image, depth_m, camera = rectified(frame)

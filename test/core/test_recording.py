@@ -9,6 +9,7 @@ from recorded_robot import OPTICAL, PERIOD_NS, START_NS, Robot, stamps, write
 
 from sidepth_core.data.bag_topics import Choice
 from sidepth_core.data.bags import BagSource
+from sidepth_core.data.prepare import prepare
 from sidepth_core.errors import BagError, DatasetError
 
 BOOT_NS = START_NS - 10**9
@@ -118,6 +119,16 @@ def test_calibrations_of_other_namespaces_are_named(tmp_path: Path) -> None:
     source = BagSource(write(tmp_path / 'bag', drive))
     list(source)
     assert any('camera_info_topic: /front/camera_info (CameraInfo, 1), /rear' in note for note in source.report.notes)
+
+
+def test_why_nobody_knows_the_camera_is_said_where_it_is_needed(tmp_path: Path) -> None:
+    def drive(robot: Robot) -> None:
+        robot.camera_info(START_NS, k=(0,) * 9)
+        robot.image(START_NS)
+
+    source = BagSource(write(tmp_path / 'bag', drive))
+    with pytest.raises(DatasetError, match=r'nobody knows the camera.*camera_info are no calibration.*fx=0'):
+        prepare([source], tmp_path / 'cache')
 
 
 def test_a_lidar_topic_of_another_type_is_refused(tmp_path: Path) -> None:
