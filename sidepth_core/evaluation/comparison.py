@@ -15,7 +15,8 @@ from sidepth_core.data.frames import Frame
 from sidepth_core.errors import ConfigError, DatasetError
 from sidepth_core.evaluation.gallery import Sample
 from sidepth_core.evaluation.run import DriveEvaluation, EvaluationSettings, evaluate_frames
-from sidepth_core.evaluation.subject import Subject
+from sidepth_core.evaluation.same_motion import DepthFit, fit_by_same_motion
+from sidepth_core.evaluation.subject import Subject, rectified
 from sidepth_core.pictures import (
     Panel,
     Picture,
@@ -31,8 +32,9 @@ LEAST_GAIN = 0.01
 """A smaller gain in the figure that decides, as a share of it, is no reason to change weights."""
 SCALE_TOLERANCE = 0.05
 """How much worse the error of metres may get: on a few held-out frames it is not known more exactly."""
-METRES = ('AbsRel, as it is', '|log| of true over estimated step')
-"""The figures that tell an error of metres as a share of them, the better one first."""
+SCALE_ROW = 'depth scale by true motion, |log|'
+METRES = ('AbsRel, as it is', SCALE_ROW)
+"""The figures that tell an error of depth in metres as a share of it, the better one first."""
 
 
 class Row(NamedTuple):
@@ -77,8 +79,8 @@ class Comparison:
     def is_better(self) -> bool:
         """Whether the second checkpoint may take the place of the first.
 
-        It must gain LEAST_GAIN in median-scaled AbsRel where depth is known, else in view synthesis; and where both
-        are metric, its metres must not get worse by more than SCALE_TOLERANCE.
+        It must gain LEAST_GAIN in median-scaled AbsRel where depth is known, else in view synthesis along the same
+        path; and where both are metric, its metres must not get worse by more than SCALE_TOLERANCE.
         """
         return self.rows[0].gain >= LEAST_GAIN and self._lost_metres is None
 
@@ -128,14 +130,15 @@ def compare(before: Subject, after: Subject, frames: Iterable[Frame], settings: 
     """
     kept = list(frames)
     first, second = (evaluate_frames(subject, kept, settings, subject.name) for subject in (before, after))
-    rows = tuple(row for row in _rows(first, second) if not (math.isnan(row.before) and math.isnan(row.after)))
+    fits = fit_by_same_motion(before, after, [rectified(frame) for frame in kept])
+    rows = tuple(row for row in _rows(first, second, fits) if not (math.isnan(row.before) and math.isnan(row.after)))
     if not rows or math.isnan(rows[0].before) or math.isnan(rows[0].after):
         notes = '; '.join({*first.notes, *second.notes})
         raise DatasetError(f'{len(kept)} held-out frames cannot tell the checkpoints apart: {notes}')
     return Comparison(rows, first, second, before.is_metric and after.is_metric)
 
 
-def _rows(before: DriveEvaluation, after: DriveEvaluation) -> list[Row]:
+def _rows(before: DriveEvaluation, after: DriveEvaluation, fits: tuple[DepthFit, DepthFit]) -> list[Row]:
     """Return every figure, what knows the truth before what does not."""
 
     def row(name: str, figure: Callable[[DriveEvaluation], float], *, lower: bool = True) -> Row:
@@ -146,12 +149,14 @@ def _rows(before: DriveEvaluation, after: DriveEvaluation) -> list[Row]:
         row('d1, median-scaled', lambda drive: _figure(drive, 'depth', 'scaled', 'd1'), lower=False),
         row('RMSE in m, median-scaled', lambda drive: _figure(drive, 'depth', 'scaled', 'rmse')),
         row('AbsRel, as it is', lambda drive: _figure(drive, 'depth', 'unscaled', 'abs_rel')),
-        row('view synthesis error', lambda drive: _figure(drive, 'synthesis', 'error')),
+        Row('view synthesis, same motion', fits[0].error, fits[1].error),
+        Row(SCALE_ROW, abs(math.log(fits[0].factor)), abs(math.log(fits[1].factor))),
+        row('view synthesis, own motion', lambda drive: _figure(drive, 'synthesis', 'error')),
         row('pixels explained by motion', lambda drive: _figure(drive, 'synthesis', 'explained'), lower=False),
         row('flicker', lambda drive: _figure(drive, 'flicker', 'total')),
         row('zoom drift, std at 2x', _zoom_drift),
         row('ATE in m', lambda drive: _figure(drive, 'pose', 'ate_m')),
-        row('|log| of true over estimated step', _scale_error),
+        row('step length by pose network, |log|', _scale_error),
     ]
 
 

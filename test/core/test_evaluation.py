@@ -29,6 +29,7 @@ from sidepth_core.evaluation.depth_metrics import DepthProtocol, DepthScores
 from sidepth_core.evaluation.gallery import sample_picture
 from sidepth_core.evaluation.report import print_drive
 from sidepth_core.evaluation.run import DriveEvaluation, EvaluationSettings, evaluate, evaluate_frames
+from sidepth_core.evaluation.same_motion import fit_by_same_motion
 from sidepth_core.evaluation.subject import Subject, load_subject, rectified
 from sidepth_core.evaluation.zoom_metrics import zoomed_depth
 from sidepth_core.models import DepthNet, PoseNet
@@ -235,8 +236,8 @@ def test_a_comparison_says_which_checkpoint_is_better(subject: Subject, oracle: 
 @pytest.mark.parametrize(
     ('synthesis', 'step', 'is_metric', 'verdict'),
     [
-        (0.198, 0.02, True, r'^the new checkpoint is better in view synthesis error \(\+1\.0%\)$'),
-        (0.199, 0.02, True, r'is not better: view synthesis error \(\+0\.5%\) gains less than 1%'),
+        (0.198, 0.02, True, r'^the new checkpoint is better in view synthesis, same motion \(\+1\.0%\)$'),
+        (0.199, 0.02, True, r'is not better: view synthesis, same motion \(\+0\.5%\) gains less than 1%'),
         (0.150, 0.06, True, 'is better'),
         (0.150, 0.08, True, r'is not better: it gains in .* loses its metres: .* 0\.020 to 0\.080, more than 0\.05'),
         (0.150, math.nan, True, 'loses its metres'),
@@ -247,9 +248,9 @@ def test_better_weights_gain_enough_and_keep_their_metres(
     synthesis: float, step: float, is_metric: bool, verdict: str
 ) -> None:
     rows = (
-        Row('view synthesis error', 0.2, synthesis),
+        Row('view synthesis, same motion', 0.2, synthesis),
         Row('ATE in m', 0.1, 0.9),
-        Row('|log| of true over estimated step', 0.02, step),
+        Row('depth scale by true motion, |log|', 0.02, step),
     )
     drive = DriveEvaluation('drive', 5)
     comparison = Comparison(rows, drive, drive, is_metric)
@@ -258,11 +259,40 @@ def test_better_weights_gain_enough_and_keep_their_metres(
     assert comparison.to_dict()['verdict'] == comparison.verdict
 
 
+class Flat(Oracle):
+    """A network that says the same depth everywhere."""
+
+    def depth(self, image: Image, camera: Camera | None) -> DepthMap:
+        """Return 12 m."""
+        del camera
+        return np.full(image.shape[:2], 12, np.float32)
+
+
+def test_flat_depth_is_found_out_however_good_its_motion_is(subject: Subject, oracle: Oracle) -> None:
+    # The subject's pose network is untrained: with motion of its own, even true depth explains nothing.
+    layout = Oracle('layout', subject.estimator, None)
+    flat = Flat('flat', subject.estimator, subject.pose_net)
+    first, second = fit_by_same_motion(layout, flat, FRAMES[:4])
+    assert first.error < 0.7 * second.error
+    bare = [replace(frame, T_world_camera=None) for frame in FRAMES[:4]]
+    first, second = fit_by_same_motion(layout, oracle, bare)
+    assert first.error == pytest.approx(second.error)
+    assert math.isnan(first.factor)
+
+
+def test_a_true_path_tells_how_far_depth_is_from_metres(oracle: Oracle) -> None:
+    near = Oracle('near', oracle.estimator, None)
+    object.__setattr__(near, 'factor', 0.8)
+    first, second = fit_by_same_motion(oracle, near, FRAMES[:4])
+    assert first.factor == pytest.approx(1, rel=0.03)
+    assert second.factor == pytest.approx(1.25, rel=0.03)
+
+
 def test_metres_are_judged_by_known_depth_where_there_is_some() -> None:
     rows = (
         Row('AbsRel, median-scaled', 0.3, 0.2),
         Row('AbsRel, as it is', 0.3, 0.25),
-        Row('|log| of true over estimated step', 0.0, 0.5),
+        Row('depth scale by true motion, |log|', 0.0, 0.5),
     )
     drive = DriveEvaluation('drive', 5)
     assert Comparison(rows, drive, drive, is_metric=True).is_better
@@ -273,7 +303,7 @@ def test_metres_are_judged_by_known_depth_where_there_is_some() -> None:
 def test_a_comparison_without_labels_is_decided_by_view_synthesis(subject: Subject, oracle: Oracle) -> None:
     bare = [replace(frame, depth_m=None, T_world_camera=None) for frame in FRAMES[:4]]
     comparison = compare(subject, oracle, bare, EvaluationSettings())
-    assert comparison.rows[0].name == 'view synthesis error'
+    assert comparison.rows[0].name == 'view synthesis, same motion'
     assert comparison.is_better
     with pytest.raises(DatasetError, match='cannot tell the checkpoints apart'):
         compare(subject, oracle, bare[:1], EvaluationSettings())

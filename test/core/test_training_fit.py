@@ -123,7 +123,7 @@ def test_a_camera_that_nobody_knows_is_learned_and_written_down(recipe: Recipe, 
     assert 'learned camera' in run.notes[0]
     assert run.comparison is not None
     assert run.comparison.rows[0].name == 'AbsRel, median-scaled'
-    assert any(row.name == 'view synthesis error' for row in run.comparison.rows)
+    assert any(row.name == 'view synthesis, same motion' for row in run.comparison.rows)
 
 
 def test_one_clip_can_be_learned_by_heart(recipe: Recipe) -> None:
