@@ -170,11 +170,14 @@ class DepthTraining(L.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """Return Adam, and the schedule that is a function of the step alone."""
         settings, steps = self.recipe.optimiser, self.recipe.steps
-        nets = [*self.networks.depth_net.parameters(), *self.networks.pose_net.parameters()]
-        groups: list[dict[str, Any]] = [{'params': nets, 'weight_decay': settings.weight_decay}]
+        networks, rate, decay = self.networks, settings.learning_rate, settings.weight_decay
+        groups: list[dict[str, Any]] = [
+            {'params': list(networks.depth_net.parameters()), 'lr': rate, 'weight_decay': decay},
+            {'params': list(networks.pose_net.parameters()), 'lr': settings.pose_rate * rate, 'weight_decay': decay},
+        ]
         if self._uncalibrated is not None:
-            groups.append({'params': list(self.networks.camera.parameters()), 'lr': CAMERA_RATE})
-        optimiser = torch.optim.Adam(groups, lr=settings.learning_rate)
+            groups.append({'params': list(networks.camera.parameters()), 'lr': CAMERA_RATE})
+        optimiser = torch.optim.Adam(groups)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: settings.rate_factor(step, steps))
         return {'optimizer': optimiser, 'lr_scheduler': {'scheduler': schedule, 'interval': 'step'}}
 

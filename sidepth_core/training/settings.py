@@ -205,6 +205,8 @@ class OptimiserSettings:
 
     Attributes:
         learning_rate: Step size after the warm-up.
+        pose_rate: Step size of the pose network, as a multiple of learning_rate: new to a camera, it has to be right
+            before depth can learn from it.
         batch_size: Clips a step on each process.
         warmup_steps: Steps over which the rate rises linearly to learning_rate.
         warmup_start: Share of learning_rate that the warm-up starts from, 0..1.
@@ -219,6 +221,7 @@ class OptimiserSettings:
     """
 
     learning_rate: float = 1e-4
+    pose_rate: float = 1.0
     batch_size: int = 12
     warmup_steps: int = 500
     warmup_start: float = 1 / 3
@@ -234,6 +237,7 @@ class OptimiserSettings:
             f'{name} {value!r} is not positive'
             for name, value in (
                 ('learning_rate', self.learning_rate),
+                ('pose_rate', self.pose_rate),
                 ('batch_size', self.batch_size),
                 ('gradient_clip', self.gradient_clip),
                 ('decay', self.decay),
