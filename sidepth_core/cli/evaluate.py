@@ -77,11 +77,14 @@ def main(argv: Sequence[str]) -> int:
     console = Console()
     drives = []
     with_depth = bool({'depth', 'zoom', 'flicker'} & set(settings.measures))
-    for weighted in open_sources(options.sources, with_depth=with_depth):
-        drives.append(evaluate_source(subject, weighted.source, settings, console))
-        print_drive(console, drives[-1], settings.protocol)
-    if options.out is not None:
-        write(options.out, subject, settings, drives, console)
+    try:
+        for weighted in open_sources(options.sources, with_depth=with_depth):
+            drives.append(evaluate_source(subject, weighted.source, settings, console))
+            print_drive(console, drives[-1], settings.protocol)
+    finally:
+        # What is done stays done, whatever ends the work on the next drive.
+        if options.out is not None and drives:
+            write(options.out, subject, settings, drives, console)
     return 0
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +27,8 @@ from sidepth_core.training.module import DepthTraining
 from sidepth_core.training.objective import evaluate
 from sidepth_core.training.settings import WatchSettings
 
+LOG = logging.getLogger(__name__)
+
 RESUME_FILE = 'resume.ckpt'
 """What a run goes on from: weights, averages, optimiser, step. It is read with weights_only."""
 
@@ -42,7 +47,9 @@ class ProgressBar(TQDMProgressBar):
 
 
 class SaveState(Callback):
-    """Saves, every so often, the state to resume from and the checkpoint `last`.
+    """Saves, every so often and when it is interrupted, the state to resume from and the checkpoint `last`.
+
+    Ctrl-C ends a run of one process when the step under way is finished and saved; a second one ends it at once.
 
     Args:
         folder: The run's.
@@ -52,16 +59,48 @@ class SaveState(Callback):
 
     def __init__(self, folder: Path, every: int, save_last: Callable[[dict[str, float]], None]) -> None:
         self._folder, self._every, self._save_last = folder, every, save_last
+        self._is_interrupted = False
+        self._handler: Any = None
 
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:  # noqa: ANN401 - Lightning passes what nobody reads here
-        """Save when it is time; where a validation follows this step, after it, so that its verdict is saved too."""
-        validates = trainer.global_step % trainer.val_check_interval == 0
-        if (trainer.global_step % self._every == 0 or trainer.global_step == trainer.max_steps) and not validates:
+    def on_fit_start(self, trainer: L.Trainer, _module: L.LightningModule) -> None:
+        """Wait for Ctrl-C; processes that train together would not stop at the same step."""
+        if trainer.world_size == 1 and threading.current_thread() is threading.main_thread():
+            self._handler = signal.signal(signal.SIGINT, self._interrupted)
+
+    def teardown(self, *_: Any) -> None:  # noqa: ANN401 - Lightning passes what nobody reads here
+        """Leave Ctrl-C as it was."""
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+            self._handler = None
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:  # noqa: ANN401 - as above
+        """Save when it is time; where a validation follows this step, after it, so that its verdict is saved too.
+
+        Raises:
+            KeyboardInterrupt: If there was Ctrl-C.
+        """
+        if trainer.global_step % trainer.val_check_interval == 0:
+            return
+        is_due = trainer.global_step % self._every == 0 or trainer.global_step == trainer.max_steps
+        if is_due or self._is_interrupted:
             self._save(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, _module: L.LightningModule) -> None:
-        """Save what the validation has said."""
+        """Save what the validation has said.
+
+        Raises:
+            KeyboardInterrupt: If there was Ctrl-C.
+        """
         self._save(trainer)
+
+    def _interrupted(self, *_: Any) -> None:  # noqa: ANN401 - what a signal brings
+        signal.signal(signal.SIGINT, self._handler)
+        self._is_interrupted = True
+        LOG.warning(
+            'interrupted: the step under way is finished and saved (Ctrl-C again: not even that). '
+            'Go on with: sidepth train --recipe %s --resume true',
+            self._folder / 'config.yaml',
+        )
 
     def _save(self, trainer: L.Trainer) -> None:
         path = self._folder / RESUME_FILE
@@ -70,6 +109,8 @@ class SaveState(Callback):
         if trainer.is_global_zero:
             staged.replace(path)
             self._save_last({})
+        if self._is_interrupted:
+            raise KeyboardInterrupt
 
 
 class KeepBest(Callback):

@@ -214,6 +214,18 @@ def test_the_command_writes_what_it_measured(checkpoint_folder: Path, tmp_path: 
     assert cv2.imread(str(pictures[0])).shape[1] == 1600
 
 
+def test_drives_that_were_evaluated_are_written_whatever_becomes_of_the_next(
+    checkpoint_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / 'broken').mkdir()
+    (tmp_path / 'broken' / '1.png').write_bytes(b'no image')
+    first = 'synthetic:street?seed=3&frames=1&width=64&height=64'
+    arguments = ['--checkpoint', str(checkpoint_folder), '--device', 'cpu', '--pictures', '0', '--depth']
+    with pytest.raises(DatasetError, match='no usable image'):
+        command.main([*arguments, '--out', str(tmp_path / 'out'), first, str(tmp_path / 'broken')])
+    assert len(json.loads((tmp_path / 'out' / 'scores.json').read_text())['drives']) == 1
+
+
 def test_unknown_measures_and_numbers_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"measure 'dept' is not one of .*; alignment 'x' .*; every"):
         EvaluationSettings(measures=('dept',), alignment='x', every=0)
