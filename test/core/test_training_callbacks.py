@@ -31,7 +31,7 @@ def test_an_interrupted_run_saves_its_step_and_ends(
     saved.on_train_batch_end(trainer_at(step - 1))
     assert not (tmp_path / RESUME_FILE).exists()
     os.kill(os.getpid(), signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt, match='^$'):
+    with pytest.raises(KeyboardInterrupt, match=r'^$'):
         # Where a validation follows the step, its verdict is saved too.
         saved.on_train_batch_end(trainer) if step % 10 else saved.on_validation_end(trainer, trainer)
     assert (tmp_path / RESUME_FILE).read_text() == str(step)
@@ -44,7 +44,7 @@ def test_a_second_interruption_ends_a_run_at_once(tmp_path: Path) -> None:
     saved = SaveState(tmp_path, 50, lambda _: None)
     saved.on_fit_start(trainer_at(1), trainer_at(1))
     os.kill(os.getpid(), signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt, match='^$'):
+    with pytest.raises(KeyboardInterrupt, match=r'^$'):
         os.kill(os.getpid(), signal.SIGINT)
     saved.teardown()
 
