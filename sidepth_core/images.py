@@ -147,14 +147,18 @@ def check_compressed(data: Buffer) -> npt.NDArray[np.uint8]:
     return flat
 
 
-def decode_compressed(data: Buffer) -> RGB:
-    """Return a JPEG or PNG image as RGB, (H, W, 3) uint8. The EXIF orientation is ignored: K knows nothing of it.
+def decode_compressed(data: Buffer, *, upright: bool = False) -> RGB:
+    """Return a JPEG or PNG image as RGB, (H, W, 3) uint8.
+
+    Args:
+        data: The file's bytes.
+        upright: Turn it as its EXIF orientation says; otherwise it stays as the sensor read it, which is what K is of.
 
     Raises:
         ImageFormatError: If the data is empty, cut short, or of another kind.
     """
     flat = check_compressed(data)
-    image = cv2.imdecode(flat, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    image = cv2.imdecode(flat, cv2.IMREAD_COLOR | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION))
     if image is None:
         start = flat[:8].tobytes().hex(' ')
         raise ImageFormatError(f'{flat.size} bytes that start with {start} are no JPEG or PNG image')

@@ -16,12 +16,11 @@ from rich.progress import Progress
 from sidepth_core.camera import Camera
 from sidepth_core.checkpoint import DEFAULT_CHECKPOINT
 from sidepth_core.data.calibration import fitted, read_calibration
-from sidepth_core.data.folders import FolderSource, image_folder, images_in
+from sidepth_core.data.folders import FolderSource, image_folder, images_in, read_image
 from sidepth_core.data.frames import DepthMap, Frame, FrameSource, Image
 from sidepth_core.data.sources import open_source
 from sidepth_core.engines import ENGINES, PRECISIONS
 from sidepth_core.errors import ConfigError
-from sidepth_core.images import decode_compressed
 from sidepth_core.inference import DepthEstimator
 from sidepth_core.pictures import Panel, depth_picture, depth_span, save_picture, side_by_side, with_colour_bar
 from sidepth_core.rectify import rectified_camera, rectify_image
@@ -264,6 +263,7 @@ def describe(estimator: DepthEstimator) -> str:
 
 
 def _single(path: Path, camera_file: Path | None) -> Frame:
-    image = decode_compressed(path.read_bytes())
+    camera = read_calibration(camera_file) if camera_file else None
+    image = read_image(path, camera)
     height, width = image.shape[:2]
-    return Frame(0, image, fitted(read_calibration(camera_file), width, height) if camera_file else None)
+    return Frame(0, image, fitted(camera, width, height) if camera else None)

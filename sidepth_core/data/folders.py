@@ -21,7 +21,7 @@ import numpy.typing as npt
 from sidepth_core.camera import Camera
 from sidepth_core.data.calibration import find_calibration, fitted, read_calibration
 from sidepth_core.data.deferred import DeferredSource, Pending, content_of
-from sidepth_core.data.frames import DepthMap, Frame
+from sidepth_core.data.frames import DepthMap, Frame, Image
 from sidepth_core.errors import ConfigError, DatasetError
 from sidepth_core.images import decode_compressed
 
@@ -96,6 +96,8 @@ class FolderSource(DeferredSource):
         speeds = _column(self.path / 'speeds.txt', len(images))
         poses = read_poses(self.path / 'poses.txt', len(images))
         scale = self._depth_scale()
+        depths = [_depth_beside(self.path, folder, image) for image in images]
+        self._note_missing_depth(folder, depths)
         for index, image in enumerate(images):
             self.report.read += 1
             facts = _Facts(
@@ -103,7 +105,7 @@ class FolderSource(DeferredSource):
                 camera,
                 None if speeds is None else float(speeds[index]),
                 None if poses is None else poses[index],
-                _depth_beside(self.path, folder, image),
+                depths[index],
                 scale,
             )
             yield partial(_frame, image, facts)
@@ -116,6 +118,14 @@ class FolderSource(DeferredSource):
         if strangers:
             self.report.skipped['not an image file'] += strangers
 
+    def _note_missing_depth(self, folder: Path, depths: Sequence[Path | None]) -> None:
+        """Say where depth maps are there under other names than the images'."""
+        missing = depths.count(None)
+        if missing and any((parent / 'depth').is_dir() for parent in (self.path, folder.parent)):
+            self.report.notes.append(
+                f'{missing} of {len(depths)} images have no map in depth/: expected the name of the image, .npy or .png'
+            )
+
     def _camera(self, folder: Path) -> Camera | None:
         if self.camera == 'learned':
             return None
@@ -123,6 +133,9 @@ class FolderSource(DeferredSource):
         if self.camera is None and found:
             self.report.notes.append(f'calibration: {found.name}')
             return read_calibration(found)
+        yamls = sorted({path.name for path in (*self.path.glob('*.y*ml'), *folder.glob('*.y*ml'))})
+        if self.camera is None and yamls:
+            self.report.notes.append(f'which is the calibration? Name one as camera: {", ".join(yamls)}')
         return self.camera
 
     def _stamps_ns(self, count: int) -> npt.NDArray[np.int64]:
@@ -213,8 +226,26 @@ def read_depth(path: Path, scale: float = KITTI_DEPTH_SCALE) -> DepthMap:
     return np.asarray(np.where(values > 0, values / np.float32(scale), np.nan), np.float32)
 
 
+def read_image(path: Path, camera: Camera | None) -> Image:
+    """Return an image file as its camera is calibrated: as it is stored, or turned as its EXIF orientation says.
+
+    Without a camera it is upright. One whose calibration lies on its side against the stored image was calibrated from
+    images that OpenCV had turned upright.
+
+    Raises:
+        ImageFormatError: If the file is no image, or cut short.
+        OSError: If it cannot be read.
+    """
+    data = path.read_bytes()
+    if camera is None:
+        return decode_compressed(data, upright=True)
+    image = decode_compressed(data)
+    lies = (image.shape[1] > image.shape[0]) != (camera.width > camera.height)
+    return decode_compressed(data, upright=True) if lies else image
+
+
 def _frame(path: Path, facts: _Facts) -> Frame:
-    image = decode_compressed(path.read_bytes())
+    image = read_image(path, facts.camera)
     height, width = image.shape[:2]
     camera = fitted(facts.camera, width, height) if facts.camera else None
     depth_m = read_depth(facts.depth, facts.depth_scale) if facts.depth else None

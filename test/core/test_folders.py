@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from sidepth_core.camera import Camera
 from sidepth_core.data.folders import FolderSource, images_in, read_depth, read_poses
@@ -73,6 +75,32 @@ def test_hidden_files_are_no_images(tmp_path: Path) -> None:
     source = FolderSource(tmp_path)
     assert len(list(source)) == 1
     assert source.report.skipped == {'not an image file': 1}
+
+
+def test_a_photo_is_turned_upright_unless_it_is_calibrated_as_it_is_stored(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying on its left side
+    Image.new('RGB', (64, 48)).save(tmp_path / 'photo.jpg', exif=exif)
+
+    def size(camera: Camera | Literal['learned']) -> tuple[int, ...]:
+        return next(iter(FolderSource(tmp_path, camera))).image.shape[:2]
+
+    assert size('learned') == (64, 48)
+    assert size(Camera(64, 48, 50, 50, 31.5, 23.5)) == (48, 64)
+    assert size(Camera(48, 64, 50, 50, 23.5, 31.5)) == (64, 48)
+
+
+def test_depth_under_other_names_and_calibrations_in_doubt_are_mentioned(tmp_path: Path) -> None:
+    for folder, name in (('image', '1'), ('image', '2'), ('depth', '1'), ('depth', 'd2')):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / folder / f'{name}.png'), np.ones((48, 64), np.uint16))
+    for name in ('left.yaml', 'right.yaml'):
+        (tmp_path / name).write_text('x: 1')
+    source = FolderSource(tmp_path)
+    assert [frame.depth_m is None for frame in source] == [False, True]
+    notes = ' '.join(source.report.notes)
+    assert '1 of 2 images have no map in depth/' in notes
+    assert 'Name one as camera: left.yaml, right.yaml' in notes
 
 
 def test_images_below_are_found_and_doubts_refused(tmp_path: Path) -> None:
