@@ -87,7 +87,7 @@ def fitted_depth(depth_m: DepthMap, width: int, height: int) -> DepthMap:
     if not 0.99 < (width / columns) / (height / rows) < 1.01:
         raise DatasetError(
             f'depth images are {columns}x{rows}, the images {width}x{height}: the proportions differ, so they show '
-            'different views. Name a depth topic that is registered to the image'
+            'different views. Give depth that is registered to the image'
         )
     return np.asarray(cv2.resize(depth_m, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), np.float32)
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from sidepth_core.camera import Camera
 from sidepth_core.data.calibration import find_calibration, fitted, read_calibration
 from sidepth_core.data.deferred import DeferredSource, Pending, content_of
+from sidepth_core.data.depth_images import fitted_depth
 from sidepth_core.data.frames import DepthMap, Frame, Image
 from sidepth_core.errors import ConfigError, DatasetError
 from sidepth_core.images import decode_compressed
@@ -249,9 +250,11 @@ def _frame(path: Path, facts: _Facts) -> Frame:
     height, width = image.shape[:2]
     camera = fitted(facts.camera, width, height) if facts.camera else None
     depth_m = read_depth(facts.depth, facts.depth_scale) if facts.depth else None
-    if depth_m is not None and depth_m.shape != (height, width):
-        found = f'{depth_m.shape[1]}x{depth_m.shape[0]}'
-        raise DatasetError(f'depth {str(facts.depth)!r} is {found}, its image {width}x{height}')
+    if depth_m is not None:
+        try:
+            depth_m = fitted_depth(depth_m, width, height)
+        except DatasetError as error:
+            raise DatasetError(f'depth {str(facts.depth)!r} does not fit its image: {error}') from error
     return Frame(facts.stamp_ns, image, camera, facts.speed_mps, facts.T_world_camera, depth_m)
 
 

@@ -172,10 +172,20 @@ def test_depth_pngs_have_the_unit_that_camera_json_says(tmp_path: Path) -> None:
         FolderSource(path, depth_scale=0)
 
 
-def test_depth_of_another_size_or_kind_is_refused(tmp_path: Path) -> None:
+def test_depth_of_another_size_is_brought_to_the_image_without_mixing(tmp_path: Path) -> None:
+    path = drive(tmp_path / 'drive', count=1)
+    np.save(path / 'depth' / '0.npy', np.repeat([[1.0, 9.0]], 24, axis=0).repeat(16, axis=1).astype(np.float32))
+    depth_m = next(iter(FolderSource(path))).depth_m
+    assert depth_m is not None
+    assert depth_m.shape == (48, 64)
+    assert (depth_m[:, :32] == 1).all()
+    assert (depth_m[:, 32:] == 9).all()
+
+
+def test_depth_of_another_shape_or_kind_is_refused(tmp_path: Path) -> None:
     path = drive(tmp_path / 'drive', count=1)
     np.save(path / 'depth' / '0.npy', np.ones((4, 4), np.float32))
-    with pytest.raises(DatasetError, match='is 4x4, its image 64x48'):
+    with pytest.raises(DatasetError, match=r'0.npy. does not fit its image: .* 4x4, the images 64x48'):
         list(FolderSource(path))
     np.save(path / 'depth' / '0.npy', np.ones((4, 4), np.int64))
     with pytest.raises(DatasetError, match=r'expected \(H, W\) floats'):
