@@ -21,6 +21,7 @@ from sidepth_core.data.calibration import read_calibration
 from sidepth_core.data.folders import FolderSource
 from sidepth_core.data.frames import FrameSource
 from sidepth_core.data.kitti import TRUTHS, KittiDrive, KittiObject, KittiOdometry, Truth
+from sidepth_core.data.kitti_selection import KittiSelection, is_kitti_selection
 from sidepth_core.data.kitti_splits import (
     is_kitti_drive,
     is_kitti_object,
@@ -178,6 +179,11 @@ def _open_kitti_object(path: Path, options: Options) -> list[FrameSource]:
     return [KittiObject(path)]
 
 
+def _open_kitti_selection(path: Path, options: Options) -> list[FrameSource]:
+    del options
+    return [KittiSelection(path)]
+
+
 def _open_sweeps(path: Path, options: Options) -> list[FrameSource]:
     del options
     return [SweepFolder(path)]
@@ -192,6 +198,7 @@ KINDS = {
     'video': Kind(lambda path: path.suffix.lower() in VIDEO_SUFFIXES, _open_video, ('camera', 'fps')),
     'kitti_drive': Kind(is_kitti_drive, _open_kitti_drive, ('side', 'depth')),
     'kitti_odometry': Kind(is_kitti_odometry, _open_kitti_odometry, ('side', 'depth')),
+    'kitti_selection': Kind(is_kitti_selection, _open_kitti_selection, ()),
     'kitti_object': Kind(is_kitti_object, _open_kitti_object, ()),
     'kitti': Kind(is_kitti_root, _open_kitti_root, ('split', 'side', 'neighbours', 'depth')),
     'sweeps': Kind(is_sweep_folder, _open_sweeps, ()),

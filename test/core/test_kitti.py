@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from sidepth_core.camera import Camera
 from sidepth_core.data.kitti import KittiDrive, KittiObject, KittiOdometry
 from sidepth_core.data.kitti_files import pose_of_oxts, read_timestamps
 from sidepth_core.data.kitti_lists import BENCHMARK_VAL_DRIVES, EIGEN_TEST_FRAMES, EIGEN_TRAIN_DRIVES
@@ -224,6 +225,27 @@ def test_a_split_file_may_hold_paths_of_images(tmp_path: Path) -> None:
         split.write_text(f'{line}\n')
         [only] = kitti_drives(tmp_path, str(split))
         assert (only.side, only.numbers) == (2, {1})
+
+
+def test_the_selection_of_the_depth_benchmark_is_read(tmp_path: Path) -> None:
+    for folder in ('image', 'groundtruth_depth', 'intrinsics'):
+        (tmp_path / folder).mkdir()
+    for number in (5, 8):
+        name = f'2011_09_26_drive_0002_sync_image_{number:010d}_image_02'
+        cv2.imwrite(str(tmp_path / 'image' / f'{name}.png'), np.zeros((48, 64, 3), np.uint8))
+        (tmp_path / 'intrinsics' / f'{name}.txt').write_text('50 0 32 0 51 24 0 0 1')
+    truth = '2011_09_26_drive_0002_sync_groundtruth_depth_0000000005_image_02.png'
+    cv2.imwrite(str(tmp_path / 'groundtruth_depth' / truth), np.full((48, 64), 512, np.uint16))
+    source = open_source(str(tmp_path))
+    first, second = source
+    assert first.camera == Camera(64, 48, 50, 51, 32, 24)
+    assert first.depth_m is not None
+    assert first.depth_m[0, 0] == 2.0
+    assert second.depth_m is None
+    assert source.report.notes == ['1 of 2 images have no improved depth']
+    next((tmp_path / 'intrinsics').iterdir()).write_text('50')
+    with pytest.raises(DatasetError, match='are missing, or not the nine numbers of K'):
+        list(source)
 
 
 def test_convention_oxts_poses_are_metres_east_north_up() -> None:
