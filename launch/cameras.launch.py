@@ -10,20 +10,16 @@ from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import OpaqueFunction
-from launch_ros.actions import LifecycleNode
 
 from sidepth_core.errors import ConfigError
 from sidepth_ros.launching import (
-    BOOLEAN,
-    PACKAGE,
     argument,
     camera_topics,
+    depth_node,
     drive_to_active,
-    fastdds_environment,
     flag,
     names,
     node_arguments,
-    node_parameters,
     number,
     shared_memory_warning,
     text,
@@ -33,27 +29,13 @@ CONFIG = Path(__file__).parents[1] / 'config'
 
 ARGUMENTS = (
     argument('cameras', 'front,left,right', 'Names of the cameras, separated by commas.'),
-    argument('namespace', '', 'Namespace of the node and of every relative topic, for a robot among others.'),
     argument('image', 'image_raw', 'Image topic below each name; image_rect where a driver rectifies.'),
-    argument(
-        'image_transport',
-        'raw',
-        'How images come: raw, or compressed (JPEG or PNG) on <name>/<image>/compressed.',
-        ('raw', 'compressed'),
-    ),
     argument(
         'batch_wait',
         '',
         'How long the first image of a batch waits for the other cameras, seconds. Empty: as params_file says.',
     ),
     *node_arguments(CONFIG),
-    argument(
-        'autostart',
-        'true',
-        'Configure and activate the node; false leaves that to a lifecycle manager or to `ros2 lifecycle set`.',
-        BOOLEAN,
-    ),
-    argument('respawn', 'false', 'Start the node again two seconds after it died.', BOOLEAN),
 )
 
 
@@ -67,30 +49,11 @@ def start(context: LaunchContext) -> list[object]:
     cameras = names(context, 'cameras')
     if not cameras or len(set(cameras)) != len(cameras):
         raise ConfigError(f"launch argument cameras is {cameras}, expected names, each another: 'front,left'")
-    parameters = {
-        **node_parameters(context),
-        'cameras': cameras,
-        'image_transport': text(context, 'image_transport'),
-        'use_sim_time': flag(context, 'use_sim_time'),
-        'autostart': False,
-    }
+    parameters: dict[str, object] = {'cameras': cameras, 'image_transport': text(context, 'image_transport')}
     if text(context, 'batch_wait'):
         parameters['batch_wait'] = number(context, 'batch_wait')
-    node = LifecycleNode(
-        package=PACKAGE,
-        executable='depth_node',
-        name='depth',
-        namespace=text(context, 'namespace'),
-        parameters=[text(context, 'params_file'), parameters],
-        remappings=[rule for camera in cameras for rule in remappings(context, camera)],
-        arguments=['--ros-args', '--log-level', text(context, 'log_level')],
-        additional_env=fastdds_environment(text(context, 'fastdds_profile')),
-        respawn=flag(context, 'respawn'),
-        respawn_delay=2.0,
-        output='screen',
-        emulate_tty=True,
-    )
-    driven = drive_to_active(node) if flag(context, 'autostart') else []
+    node = depth_node(context, parameters, [rule for camera in cameras for rule in remappings(context, camera)])
+    driven = drive_to_active(context, node) if flag(context, 'autostart') else []
     return [*shared_memory_warning(), node, *driven]
 
 

@@ -11,29 +11,30 @@ from pathlib import Path
 from launch import LaunchContext, LaunchDescription
 from launch.actions import ExecuteProcess, LogInfo, OpaqueFunction, RegisterEventHandler
 from launch.event_handlers import OnProcessStart
-from launch_ros.actions import LifecycleNode, Node
+from launch_ros.actions import Node
 
+from sidepth_core.errors import ConfigError
 from sidepth_ros.launching import (
     BOOLEAN,
-    PACKAGE,
     CameraTopics,
     argument,
     bag_topics,
     camera_topics,
+    depth_node,
     drive_to_active,
     existing,
     fastdds_environment,
     flag,
+    is_installed,
     node_arguments,
-    node_parameters,
     shared_memory_warning,
     text,
 )
 
 CONFIG = Path(__file__).parents[1] / 'config'
+NO_RVIZ = 'rviz:=true does nothing: the package rviz2 is not installed (apt install ros-$ROS_DISTRO-rviz2)'
 
 ARGUMENTS = (
-    argument('namespace', '', 'Namespace of the node and of every relative topic, for a robot among others.'),
     argument(
         'camera_name',
         '',
@@ -42,20 +43,7 @@ ARGUMENTS = (
     ),
     argument('image', '', 'Image topic, where it is not named like that.'),
     argument('camera_info', '', 'CameraInfo topic, where it does not stand beside the image topic.'),
-    argument(
-        'image_transport',
-        'raw',
-        'How images come: raw, or compressed (JPEG or PNG) on <image>/compressed.',
-        ('raw', 'compressed'),
-    ),
     *node_arguments(CONFIG),
-    argument(
-        'autostart',
-        'true',
-        'Configure and activate the node; false leaves that to a lifecycle manager or to `ros2 lifecycle set`.',
-        BOOLEAN,
-    ),
-    argument('respawn', 'false', 'Start the node again two seconds after it died.', BOOLEAN),
     argument('rviz', 'false', 'Open RViz on the camera, the depth, its colours and the cloud.', BOOLEAN),
     argument('fixed_frame', 'camera_optical_frame', "RViz's fixed frame: the images' frame_id, or one of /tf."),
     argument('bag', '', 'A rosbag2 to play as the camera, with the simulated clock, once the node is active.'),
@@ -72,15 +60,22 @@ def generate_launch_description() -> LaunchDescription:
 def start(context: LaunchContext) -> list[object]:
     """Return the node, with the bag and RViz where asked for."""
     topics = topics_of(context)
-    node = depth_node(context, topics)
-    player = bag_player(context) if text(context, 'bag') else []
+    plays = bool(text(context, 'bag'))
+    if plays and flag(context, 'respawn'):
+        raise ConfigError('launch arguments bag and respawn do not go together: the bag starts once, with the node')
+    node = depth_node(
+        context,
+        {'image_transport': topics.transport, 'use_sim_time': flag(context, 'use_sim_time') or plays},
+        [('image', topics.image), ('camera_info', topics.camera_info)],
+    )
+    player = bag_player(context) if plays else []
     actions: list[object] = [*shared_memory_warning(), node]
     if flag(context, 'autostart'):
-        actions += drive_to_active(node, on_active=player)
+        actions += drive_to_active(context, node, on_active=player)
     elif player:
         actions.append(RegisterEventHandler(OnProcessStart(target_action=node, on_start=player)))
     if flag(context, 'rviz'):
-        actions.append(rviz(context, topics))
+        actions.append(rviz(context, topics) if is_installed('rviz2') else LogInfo(msg=NO_RVIZ))
     return actions
 
 
@@ -92,33 +87,6 @@ def topics_of(context: LaunchContext) -> CameraTopics:
     else:
         topics = camera_topics(image or f'{camera or "camera"}/image_raw', text(context, 'image_transport'))
     return topics._replace(camera_info=text(context, 'camera_info') or topics.camera_info)
-
-
-def depth_node(context: LaunchContext, topics: CameraTopics) -> LifecycleNode:
-    """Return the node."""
-    return LifecycleNode(
-        package=PACKAGE,
-        executable='depth_node',
-        name='depth',
-        namespace=text(context, 'namespace'),
-        parameters=[
-            text(context, 'params_file'),
-            {
-                **node_parameters(context),
-                'image_transport': topics.transport,
-                'use_sim_time': flag(context, 'use_sim_time') or bool(text(context, 'bag')),
-                # This launch drives the transitions, or whoever autostart:=false leaves them to.
-                'autostart': False,
-            },
-        ],
-        remappings=[('image', topics.image), ('camera_info', topics.camera_info)],
-        arguments=['--ros-args', '--log-level', text(context, 'log_level')],
-        additional_env=fastdds_environment(text(context, 'fastdds_profile')),
-        respawn=flag(context, 'respawn'),
-        respawn_delay=2.0,
-        output='screen',
-        emulate_tty=True,
-    )
 
 
 def bag_player(context: LaunchContext) -> list[object]:

@@ -143,7 +143,8 @@ def _bridged(message: Image | CompressedImage, codec: Codec) -> RGB | None:
     except Exception:  # noqa: BLE001 - it refuses some encodings that drivers send, with errors of no fixed type
         return None
     # A PNG of 16 bits stays one, with every value cut to its low byte where it is taken for 8.
-    return picture if picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3 else None
+    is_rgb8 = picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
+    return np.asarray(picture, np.uint8) if is_rgb8 else None
 
 
 def stamp_ns(header: Header) -> int:

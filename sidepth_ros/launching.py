@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ament_index_python.packages import get_packages_with_prefixes
 from launch import LaunchContext
 from launch.actions import DeclareLaunchArgument, EmitEvent, LogInfo, RegisterEventHandler
 from launch.event_handlers import OnProcessStart
@@ -125,6 +126,13 @@ def node_arguments(config: Path) -> list[DeclareLaunchArgument]:
     """
     as_file = 'Empty: as params_file says.'
     return [
+        argument('namespace', '', 'Namespace of the node and of every relative topic, for a robot among others.'),
+        argument(
+            'image_transport',
+            'raw',
+            'How images come: raw, or compressed (JPEG or PNG) on the image topic with /compressed behind it.',
+            ('raw', 'compressed'),
+        ),
         argument('checkpoint', '', f'Weights: a folder, or hf://org/repo[/folder][@revision]. {as_file}'),
         argument(
             'scale_source',
@@ -144,8 +152,62 @@ def node_arguments(config: Path) -> list[DeclareLaunchArgument]:
         ),
         argument('use_sim_time', 'false', 'Take time from /clock; always so while a bag is played.', BOOLEAN),
         argument('log_level', 'info', 'How much the node says.', ('debug', 'info', 'warn', 'error', 'fatal')),
+        argument(
+            'autostart',
+            'true',
+            'Configure and activate the node; false leaves that to a lifecycle manager or to `ros2 lifecycle set`.',
+            BOOLEAN,
+        ),
+        argument('respawn', 'false', 'Start the node again two seconds after it died.', BOOLEAN),
         fastdds_argument(config),
     ]
+
+
+def starts_itself(context: LaunchContext) -> bool:
+    """Return whether the node goes through its transitions by itself: where it may be started again.
+
+    For many seconds after a node has died DDS still lists its services. What the launch asked of the new one would go
+    to the dead one, and wait for an answer for ever.
+    """
+    return flag(context, 'autostart') and flag(context, 'respawn')
+
+
+def depth_node(
+    context: LaunchContext, parameters: Mapping[str, object], remappings: Sequence[tuple[str, str]]
+) -> LifecycleNode:
+    """Return the depth node with the arguments of node_arguments.
+
+    Args:
+        context: Where their values are.
+        parameters: More parameters, which come last.
+        remappings: Where images and camera_infos come from.
+    """
+    own = {
+        **node_parameters(context),
+        'use_sim_time': flag(context, 'use_sim_time'),
+        # Else the launch drives the transitions, or whoever autostart:=false leaves them to.
+        'autostart': starts_itself(context),
+        **parameters,
+    }
+    return LifecycleNode(
+        package=PACKAGE,
+        executable='depth_node',
+        name='depth',
+        namespace=text(context, 'namespace'),
+        parameters=[text(context, 'params_file'), own],
+        remappings=list(remappings),
+        arguments=['--ros-args', '--log-level', text(context, 'log_level')],
+        additional_env=fastdds_environment(text(context, 'fastdds_profile')),
+        respawn=flag(context, 'respawn'),
+        respawn_delay=2.0,
+        output='screen',
+        emulate_tty=True,
+    )
+
+
+def is_installed(package: str) -> bool:
+    """Return whether a ROS package is there."""
+    return package in get_packages_with_prefixes()
 
 
 def fastdds_argument(config: Path) -> DeclareLaunchArgument:
@@ -198,14 +260,17 @@ def shared_memory_warning(folder: Path = Path('/dev/shm')) -> list[LogInfo]:  # 
     ]
 
 
-def drive_to_active(node: LifecycleNode, on_active: Iterable[object] = ()) -> list[RegisterEventHandler]:
+def drive_to_active(
+    context: LaunchContext, node: LifecycleNode, on_active: Iterable[object] = ()
+) -> list[RegisterEventHandler]:
     """Return the handlers that configure a lifecycle node when its process starts, and then activate it.
 
     Each step waits for the one before: the request for `configure` goes out once the node's service is there, and
-    `activate` when the node says that it is configured, however long its network takes to load. So also after a
-    respawn. A step that fails is said, and the rest of the launch goes on.
+    `activate` when the node says that it is configured, however long its network takes to load. A step that fails is
+    said, and the rest of the launch goes on.
 
     Args:
+        context: Where it is said whether the node does that by itself (see starts_itself).
         node: The node.
         on_active: Actions for when it is active.
     """
@@ -221,11 +286,12 @@ def drive_to_active(node: LifecycleNode, on_active: Iterable[object] = ()) -> li
     def failed(step: str) -> LogInfo:
         return LogInfo(msg=f'the depth node could not {step}: the reason is in its own message above')
 
-    return [
-        RegisterEventHandler(
-            OnProcessStart(target_action=node, on_start=[request(Transition.TRANSITION_CONFIGURE)])
-        ),
+    requests = [
+        RegisterEventHandler(OnProcessStart(target_action=node, on_start=[request(Transition.TRANSITION_CONFIGURE)])),
         on('configuring', 'inactive', request(Transition.TRANSITION_ACTIVATE)),
+    ]
+    return [
+        *([] if starts_itself(context) else requests),
         on('activating', 'active', LogInfo(msg='the depth node is active'), *on_active),
         on('configuring', 'unconfigured', failed('configure')),
         on('configuring', 'errorprocessing', failed('configure')),

@@ -135,6 +135,8 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
         for stream in self._streams.values():
             stream.input.subscribe()
         self._is_active = True
+        topics = ', '.join(stream.input.image_topic for stream in self._streams.values())
+        self.get_logger().info(f'active: listening to {topics}')
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe; model, counters and what was learned from the cameras stay."""

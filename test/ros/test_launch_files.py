@@ -16,6 +16,7 @@ pytest.importorskip('launch_ros', reason='launch_ros comes with a ROS 2 install 
 
 from launch import LaunchContext
 from launch.actions import DeclareLaunchArgument, LogInfo
+from launch_ros.actions import Node
 from ros_graph import Graph, Process
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -139,6 +140,44 @@ def test_bag_with_several_cameras_needs_a_name(tmp_path: Path) -> None:
     assert load('depth').topics_of(named).image == '/left/image'
 
 
+@pytest.mark.parametrize('name', ['depth', 'cameras'])
+def test_launch_drives_the_transitions_whatever_the_parameters_file_says(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(launching, 'LifecycleNode', lambda **given: given)
+    context = context_of(name, namespace='robot1', scale_factor='2', use_sim_time='true')
+    node = launching.depth_node(context, {'image_transport': 'compressed'}, [('image', 'front')])
+    own = {'autostart': False, 'scale_factor': 2.0, 'use_sim_time': True, 'image_transport': 'compressed'}
+    assert node['parameters'] == [str(ROOT / 'config' / 'depth.yaml'), own]
+    assert (node['namespace'], node['respawn'], node['remappings']) == ('robot1', False, [('image', 'front')])
+
+
+@pytest.mark.parametrize(('autostart', 'expected'), [('true', True), ('false', False)])
+def test_node_that_may_be_started_again_starts_itself(
+    monkeypatch: pytest.MonkeyPatch, autostart: str, *, expected: bool
+) -> None:
+    monkeypatch.setattr(launching, 'LifecycleNode', lambda **given: given)
+    context = context_of('depth', respawn='true', autostart=autostart)
+    node = launching.depth_node(context, {}, [])
+    assert node['respawn'] is True
+    assert node['parameters'][1]['autostart'] is expected
+
+
+def test_bag_is_not_played_to_a_node_that_may_be_started_again(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match='bag and respawn do not go together'):
+        load('depth').start(context_of('depth', bag=str(tmp_path), image='/image', respawn='true'))
+
+
+def test_rviz_that_is_not_installed_is_said_and_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there in (False, True):
+        depth = load('depth')
+        monkeypatch.setattr(depth, 'is_installed', lambda package, there=there: there and package == 'rviz2')
+        last = depth.start(context_of('depth', rviz='true'))[-1]
+        assert isinstance(last, Node if there else LogInfo)
+    (said,) = load('depth').start(context_of('depth', rviz='true'))[-1:]
+    assert launching.is_installed('rviz2') or 'rviz2 is not installed' in said.msg[0].text
+
+
 def test_several_cameras_are_remapped_each() -> None:
     context = context_of('cameras', image_transport='compressed')
     assert load('cameras').remappings(context, 'left') == [
@@ -216,7 +255,7 @@ def test_ros2_launch_brings_depth_out_of_a_camera(
 ) -> None:
     if shutil.which('ros2') is None:
         pytest.skip('there is no ros2 command')
-    if not installed():
+    if not launching.is_installed('sidepth_ros'):
         pytest.skip('sidepth_ros is not built with colcon and sourced')
     launch = Process(
         ['ros2', 'launch', 'sidepth_ros', 'depth.launch.py', f'checkpoint:={tiny_checkpoint}', 'camera_name:=front'],
@@ -234,13 +273,6 @@ def test_ros2_launch_brings_depth_out_of_a_camera(
         status = launch.end(signal.SIGINT, timeout_s=60)
     assert status == 0
     assert 'process has finished cleanly' in launch.said()
-
-
-def installed() -> bool:
-    """Return whether `ros2 launch` finds the package."""
-    from ament_index_python.packages import get_packages_with_prefixes  # noqa: PLC0415
-
-    return 'sidepth_ros' in get_packages_with_prefixes()
 
 
 def test_compressed_images_are_asked_for_by_type() -> None:
