@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip('rclpy', reason='rclpy is not installed: `make setup` brings it, or source a ROS 2 install')
 
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from ros_graph import FakeCamera, Graph, stamp_of, status_of
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -87,6 +87,24 @@ def test_qos_of_an_input_can_be_overridden(shared_graph: Graph, cameras: dict[st
     }
     assert reliability == {'front': ReliabilityPolicy.RELIABLE, 'left': ReliabilityPolicy.BEST_EFFORT}
     assert set(cameras) == set(NAMES)
+
+
+def test_best_effort_camera_of_a_reliable_input_is_explained(
+    shared_graph: Graph, cameras: dict[str, FakeCamera]
+) -> None:
+    graph = shared_graph
+    assert set(cameras) == set(NAMES)
+    publisher = graph.node.create_publisher(Image, 'front/image', qos_profile_sensor_data)
+    with graph.hearing(DiagnosticArray, '/diagnostics') as diagnostics:
+
+        def is_explained() -> bool:
+            words = 'QoS cannot match, the publisher offers less reliability'
+            return bool(diagnostics) and words in status_of(diagnostics[-1], 'depth: front').message
+
+        graph.spin_until(is_explained, 'diagnostics that explain the silence')
+    advice = 'set qos_overrides./front/image.subscription.reliability for this node'
+    assert advice in status_of(diagnostics[-1], 'depth: front').message
+    graph.node.destroy_publisher(publisher)
 
 
 def test_sigint_ends_the_node_with_status_0(shared_graph: Graph, cameras: dict[str, FakeCamera]) -> None:

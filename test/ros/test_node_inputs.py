@@ -197,3 +197,21 @@ def test_nothing_is_worked_on_while_nobody_subscribes(camera: FakeCamera) -> Non
             graph.spin(0.3)
         assert count('images without a subscriber') > before[1]
         assert count('depth images published') == before[0]
+
+
+def test_stamps_that_differ_are_said_and_depth_goes_on(camera: FakeCamera) -> None:
+    graph = camera.graph
+    with graph.hearing(Image, 'depth/image') as heard, graph.hearing(DiagnosticArray, '/diagnostics') as diagnostics:
+
+        def is_said() -> bool:
+            camera.stamp_ns += 50_000_000
+            camera.infos.publish(camera.info())
+            camera.stamp_ns += 50_000_000
+            camera.images.publish(camera.image())
+            graph.spin(0.05)
+            words = 'stamps of /image and /camera_info differ: the newest camera_info is used'
+            return bool(diagnostics) and words in status_of(diagnostics[-1], 'depth: camera').message
+
+        graph.spin_until(is_said, 'diagnostics about the stamps')
+    assert status_of(diagnostics[-1], 'depth: camera').level == 1
+    assert heard
