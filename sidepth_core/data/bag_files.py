@@ -204,7 +204,7 @@ class BagFiles:
     def _scanned(self, file: Path) -> ScannedMcap | None:
         """Return a reader of an mcap file without an index, and say what is wrong with the file."""
         scan = ScannedMcap(file)
-        if not scan.connections:
+        if not scan.connections and not scan.is_closed:
             self.notes.append(f'{file.name} cannot be read: it is cut off before its first message, or no mcap file')
             return None
         if not scan.is_closed:

@@ -12,6 +12,7 @@ from rosbags.interfaces import MessageDefinitionFormat
 
 from sidepth_core.data.bag_files import BagFiles
 from sidepth_core.data.mcap_scan import MAGIC, ScannedMcap, has_index
+from sidepth_core.errors import BagError
 
 CDR = b'\0\1\0\0'
 
@@ -115,3 +116,13 @@ def test_the_definitions_that_the_recorder_stored_are_kept(tmp_path: Path) -> No
     file.write_bytes(HEADER + CHANNELS + message(1, 1) + CLOSE)
     first = ScannedMcap(file).connections[0]
     assert (first.msgdef.format, first.msgdef.data) == (MessageDefinitionFormat.MSG, 'string data')
+
+
+def test_a_recording_of_nothing_is_whole(tmp_path: Path) -> None:
+    file = tmp_path / 'nothing.mcap'
+    file.write_bytes(HEADER + CLOSE)
+    with BagFiles(file) as files:
+        assert (files.topics, files.notes) == ({}, [])
+    file.write_bytes(HEADER)
+    with pytest.raises(BagError, match=r'nothing.mcap cannot be read: it is cut off before its first'), BagFiles(file):
+        pass
