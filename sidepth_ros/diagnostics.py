@@ -39,10 +39,16 @@ def topic_facts(node: Node, name: str, kind: type, incompatible: str) -> TopicFa
     if wanted not in kinds:
         topics = node.get_topic_names_and_types()
         candidates = tuple(
-            topic for topic, types in topics if wanted in types and topic != name and node.count_publishers(topic)
+            topic for topic, types in topics if wanted in types and topic != name and _others_publish(node, topic)
         )
     others = tuple(sorted({other for other in kinds if other != wanted}))
     return TopicFacts(name, wanted, kinds.count(wanted), others, incompatible, candidates[:5])
+
+
+def _others_publish(node: Node, topic: str) -> bool:
+    """Return whether any other node publishes a topic: the node's own depth is no camera."""
+    own = (node.get_name(), node.get_namespace())
+    return any((info.node_name, info.node_namespace) != own for info in node.get_publishers_info_by_topic(topic))
 
 
 def _type_name(kind: type) -> str:
