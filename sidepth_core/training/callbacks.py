@@ -67,7 +67,7 @@ class SaveState(Callback):
         if trainer.world_size == 1 and threading.current_thread() is threading.main_thread():
             self._handler = signal.signal(signal.SIGINT, self._interrupted)
 
-    def teardown(self, *_: Any) -> None:  # noqa: ANN401 - Lightning passes what nobody reads here
+    def teardown(self, *_: Any, **__: Any) -> None:  # noqa: ANN401 - Lightning passes what nobody reads here
         """Leave Ctrl-C as it was."""
         if self._handler is not None:
             signal.signal(signal.SIGINT, self._handler)
