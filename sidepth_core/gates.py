@@ -57,7 +57,7 @@ def border_mask(height: int, width: int, share: float, *, device: torch.device |
     return row_out[:, None] | column_out[None, :]
 
 
-def sky_mask(depth: Tensor, threshold: float) -> Tensor:
+def sky_mask(depth: Tensor, threshold: float | Tensor) -> Tensor:
     """Return the pixels deeper than `threshold` with nothing nearer above them in their column.
 
     Args:

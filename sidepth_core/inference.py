@@ -168,6 +168,20 @@ class DepthEstimator:
         depth = 1 / self._inverse_depth(self._prepared(images))
         return depth if factor is None else canonical_to_metric(depth, factor, 1.0)
 
+    def farthest(self, images: Tensor, focal_px: Tensor | None = None) -> Tensor:
+        """Return the largest depth that the checkpoint can say for each of these images, (B,) float32.
+
+        Args:
+            images: As `depth` takes them.
+            focal_px: As `depth` takes them.
+
+        Raises:
+            ScaleError: If the checkpoint needs focal lengths and there are none.
+        """
+        far = torch.full((len(images),), self.info.max_depth_m, device=self.device)
+        factor = self._focal_factor(images, focal_px)
+        return far if factor is None else far * factor
+
     def warm_up(self, batch: int = 1) -> None:
         """Run once, so that the first real batch of this size takes no longer than the others."""
         self.depth(torch.zeros(batch, 3, *self.size), torch.ones(batch))

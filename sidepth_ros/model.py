@@ -48,6 +48,10 @@ class Model(NamedTuple):
             pictures = [resized_picture(picture, height, width) for picture in pictures]
         return self.estimator.depth(torch.cat(list(pictures)), focal_px.to(self.device))
 
+    def farthest(self, picture: Tensor, focal_px: Tensor) -> Tensor:
+        """Return the largest depth that the weights can say of one picture, (1,); arguments as above."""
+        return self.estimator.farthest(picture, focal_px.to(self.device))
+
 
 def resized_picture(picture: Tensor, height: int, width: int) -> Tensor:
     """Return a picture (1, 3, H, W) uint8 at another size, as the network takes it."""

@@ -178,7 +178,12 @@ class Settings:
     sky_gate: bool = parameter(
         False, 'Replace sky by sky_value: pixels deeper than sky_depth with nothing nearer above them in their column.'
     )
-    sky_depth: float = parameter(60.0, 'Depth from which a pixel can be sky, metres.', low=0.01, high=10000.0)
+    sky_depth: float = parameter(
+        60.0,
+        'Depth from which a pixel can be sky, metres; nine tenths of what the weights can say, where that is less.',
+        low=0.01,
+        high=10000.0,
+    )
     sky_value: str = parameter(
         'inf',
         'What stands for sky: inf (nothing within range, clears costmaps) or nan (not measured).',

@@ -31,6 +31,10 @@ ZOOM_BORDER = 1 / 8
 """What the zoom check cuts off each side: the network sees the middle three quarters enlarged."""
 
 
+FAR_END = 0.9
+"""From this share of the largest depth that the weights can say, it means no more than far."""
+
+
 class View(NamedTuple):
     """One camera's picture, ready for the network.
 
@@ -90,7 +94,7 @@ class Processor:
         """Return an estimate for each view; all go through the network together."""
         pictures = [self._rectified(view, model.device) for view in views]
         targets = [view.calibration.target for view in views]
-        focal = torch.tensor([math.sqrt(target.fx * target.fy) for target in targets])
+        focal = torch.cat([_focal_px(target) for target in targets])
         depth = model.depth(pictures, focal)
         wanted = settings.confidence_gate or any(view.wants_confidence for view in views)
         confidence = None
@@ -149,7 +153,12 @@ class Processor:
         full = resize_depth(depth, height, width)
         if confidence is not None:
             confidence = F.interpolate(confidence, size=(height, width), mode='bilinear', align_corners=False)
-        gated = self._gated(view, full, depth, confidence, settings)
+        sky = None
+        if settings.sky_gate:
+            # What the weights put farthest is sky too, for a camera whose metres end before sky_depth does.
+            farthest = FAR_END * scale.factor * model.farthest(picture, _focal_px(target))
+            sky = sky_mask(depth, farthest.clamp(max=settings.sky_depth))
+        gated = self._gated(view, full, depth, sky, confidence, settings)
         return Estimate(
             gated[0, 0],
             target.resized(width, height),
@@ -158,16 +167,23 @@ class Processor:
             scale,
         )
 
-    def _gated(self, view: View, full: Tensor, coarse: Tensor, confidence: Tensor | None, settings: Settings) -> Tensor:
+    def _gated(
+        self,
+        view: View,
+        full: Tensor,
+        coarse: Tensor,
+        sky: Tensor | None,
+        confidence: Tensor | None,
+        settings: Settings,
+    ) -> Tensor:
         """Apply the gates that are on; later ones win, so that +inf never hides a pixel that was not measured."""
         height, width = full.shape[-2:]
         gated = full
         if settings.range_gate:
             gated = torch.where(full > settings.max_depth, math.inf, gated)
             gated = torch.where(full < settings.min_depth, -math.inf, gated)
-        if settings.sky_gate:
-            sky = _stretched(sky_mask(coarse, settings.sky_depth), height, width)
-            gated = torch.where(sky, float(settings.sky_value), gated)
+        if sky is not None:
+            gated = torch.where(_stretched(sky, height, width), float(settings.sky_value), gated)
         out = torch.zeros_like(full, dtype=torch.bool)
         if settings.edge_gate:
             out |= _stretched(edge_mask(coarse, settings.edge_step), height, width)
@@ -179,6 +195,10 @@ class Processor:
             outside = self._rectification(view, full.device).outside
             out |= _stretched(outside[None, None], height, width)
         return torch.where(out, math.nan, gated)
+
+
+def _focal_px(camera: Camera) -> Tensor:
+    return torch.tensor([math.sqrt(camera.fx * camera.fy)])
 
 
 def rectified(pixels: Tensor, grid: Tensor) -> Tensor:

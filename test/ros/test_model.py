@@ -48,6 +48,9 @@ def test_canonical_weights_say_metres_by_each_cameras_focal_length(tmp_path: Pat
     torch.testing.assert_close(together[:1], together[1:], rtol=0.02, atol=0)
     tele = model.depth([large], torch.tensor([200.0]))
     torch.testing.assert_close(tele, 2 * model.depth([large], torch.tensor([100.0])))
+    # Twice the focal length at twice the size of what it was trained at: as far as there; the telephoto twice.
+    assert model.farthest(large, torch.tensor([100.0])).item() == pytest.approx(estimator.info.max_depth_m)
+    assert model.farthest(large, torch.tensor([200.0])).item() == pytest.approx(2 * estimator.info.max_depth_m)
 
 
 def test_missing_checkpoint_is_named() -> None:

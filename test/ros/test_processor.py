@@ -30,12 +30,17 @@ class BrightnessModel:
     """Stands where the network stands: depth is 1 m for black to 11 m for white, at half the size of the picture."""
 
     device = torch.device('cpu')
+    far = 100.0
 
     def __init__(self, *, factor: float = 1.0, one_sided: bool = False) -> None:
         name = 'fixed' if factor != 1 else 'checkpoint'
         self.scale_source = make_scale_source(name, metric_weights=True, factor=factor)
         self.one_sided = one_sided
         self.estimator = self
+
+    def farthest(self, picture: Tensor, focal_px: Tensor) -> Tensor:
+        assert len(picture) == len(focal_px) == 1
+        return torch.tensor([self.far])
 
     def depth(self, pictures: list[Tensor], focal_px: Tensor) -> Tensor:
         assert len(pictures) == len(focal_px)
@@ -101,6 +106,18 @@ def test_gates_take_edges_borders_and_sky() -> None:
     assert depth[39:41].isnan().all()
     torch.testing.assert_close(depth[50:80, 20:100], torch.full((30, 80), 3.0))
     assert run(settings.changed({'sky_value': 'nan'}), picture=picture)[10:34].isnan().all()
+
+
+@pytest.mark.parametrize(('far', 'is_sky'), [(11.5, True), (13.0, False)])
+def test_far_end_of_the_weights_is_sky_even_below_sky_depth(far: float, *, is_sky: bool) -> None:
+    model = BrightnessModel(factor=2.0)
+    model.far = far
+    picture = np.full((96, 128), 51, np.uint8)
+    picture[:40] = 255
+    depth = run(SETTINGS.changed({'sky_gate': True, 'sky_depth': 60.0}), model, picture=picture)
+    # White is 11 m as the network says it, 22 m as published: nine tenths of 23 m, not of 26 m.
+    assert bool((depth[:34] == math.inf).all()) is is_sky
+    assert depth[50:].isfinite().all()
 
 
 def test_confidence_is_made_only_when_wanted() -> None:
