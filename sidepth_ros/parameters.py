@@ -85,7 +85,7 @@ class Settings:
         'Weights: a folder with model.safetensors and model.json, or hf://org/repo; empty for the built-in ones. '
         'Another one is loaded beside the running one and swapped in between two frames.',
     )
-    engine: str = parameter('eager', 'How the network is run.', choices=ENGINES)
+    engine: str = parameter('channels_last', 'How the network is run.', choices=ENGINES)
     precision: str = parameter('float32', 'Number format inside the network.', choices=PRECISIONS)
     network_size: str = parameter(
         '',
