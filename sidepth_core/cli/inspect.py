@@ -95,8 +95,8 @@ def inspect_source(source: FrameSource, limit: int, console: Console) -> None:
     frames = [_seen(frame) for frame in islice(source, limit or None)]
     report = source.report
     table = Facts(report.name)
-    seen = f'{len(frames)} read' if limit and len(frames) == limit else f'{len(frames)}, that is all'
-    table.fact('frames', seen if report.claimed is None else f'{report.claimed}, {seen}')
+    seen = f'the first {limit} read' if limit and len(frames) == limit else f'{len(frames)} read to the end'
+    table.fact('frames', seen if report.claimed is None else f'{report.claimed} claimed, {seen}')
     table.fact('image size', ', '.join(sorted({frame.size for frame in frames})))
     table.fact('rate', _rate([frame.stamp_ns for frame in frames]))
     cameras = list(dict.fromkeys(frame.camera for frame in frames))

@@ -99,9 +99,12 @@ def read_oxts(path: Path) -> FloatArray:
     """Return the numbers of one OXTS packet: lat, lon, alt, roll, pitch, yaw, vn, ve, vf, vl, vu, ...
 
     Raises:
-        DatasetError: If there are fewer than these eleven.
+        DatasetError: If there are fewer than these eleven, or one is no number.
     """
-    numbers = np.array([float(value) for value in path.read_text(encoding='utf-8').split()])
+    try:
+        numbers = np.array([float(value) for value in path.read_text(encoding='utf-8').split()])
+    except ValueError as error:
+        raise DatasetError(f'OXTS packet {str(path)!r} cannot be read: {error}') from error
     if len(numbers) < 11:
         raise DatasetError(f'OXTS packet {str(path)!r} has {len(numbers)} numbers, expected at least 11')
     return numbers

@@ -156,7 +156,7 @@ def test_inspect_shows_what_a_checkpoint_says_of_itself(checkpoint: str, capsys:
 def test_inspect_shows_what_a_drive_holds(drive: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(['inspect', str(drive)]) == 0
     text = ' '.join(capsys.readouterr().out.split())
-    for words in ('3, 2, that is all', '160x96', 'fx 120.0', 'plumb_bob', 'damaged image 1'):
+    for words in ('3 claimed, 2 read to the end', '160x96', 'fx 120.0', 'plumb_bob', 'damaged image 1'):
         assert words in text
 
 

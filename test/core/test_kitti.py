@@ -11,7 +11,7 @@ import pytest
 
 from sidepth_core.camera import Camera
 from sidepth_core.data.kitti import KittiDrive, KittiObject, KittiOdometry
-from sidepth_core.data.kitti_files import pose_of_oxts, read_timestamps
+from sidepth_core.data.kitti_files import pose_of_oxts, read_oxts, read_timestamps
 from sidepth_core.data.kitti_lists import BENCHMARK_VAL_DRIVES, EIGEN_TEST_FRAMES, EIGEN_TRAIN_DRIVES
 from sidepth_core.data.kitti_splits import (
     is_kitti_drive,
@@ -246,6 +246,13 @@ def test_the_selection_of_the_depth_benchmark_is_read(tmp_path: Path) -> None:
     next((tmp_path / 'intrinsics').iterdir()).write_text('50')
     with pytest.raises(DatasetError, match='are missing, or not the nine numbers of K'):
         list(source)
+
+
+@pytest.mark.parametrize(('packet', 'message'), [('1 2 3', 'has 3 numbers'), ('north ' * 11, "'north'")])
+def test_an_oxts_packet_that_is_none_is_named(packet: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / '0000000007.txt').write_text(packet)
+    with pytest.raises(DatasetError, match=rf'0000000007\.txt.*{message}'):
+        read_oxts(tmp_path / '0000000007.txt')
 
 
 def test_convention_oxts_poses_are_metres_east_north_up() -> None:
