@@ -138,7 +138,10 @@ class Recording:
         """
         stamps = self.common_stamps([self._image_topic, DEPTH, DEPTH_INFO, POINTS])
         if not stamps:
-            raise BagError(f'bag {str(self._path)!r} holds no depth image with its camera image, camera_info and cloud')
+            raise BagError(
+                'nothing to draw: the node published no depth with its camera_info and cloud. The table says what it '
+                f'was missing, bag {str(self._path)!r} holds what was sent'
+            )
         stamp = stamps[len(stamps) * 3 // 5]
         is_compressed = self._image_topic.endswith('/compressed')
         codec = NumpyCodec()
