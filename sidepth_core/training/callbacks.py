@@ -94,7 +94,7 @@ class SaveState(Callback):
         self._save(trainer)
 
     def _interrupted(self, *_: Any) -> None:  # noqa: ANN401 - what a signal brings
-        signal.signal(signal.SIGINT, self._handler)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         self._is_interrupted = True
         LOG.warning(
             'interrupted: the step under way is finished and saved (Ctrl-C again: not even that). '

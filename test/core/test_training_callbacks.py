@@ -40,13 +40,16 @@ def test_an_interrupted_run_saves_its_step_and_ends(
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_second_interruption_ends_a_run_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize('before', [signal.default_int_handler, signal.SIG_IGN], ids=['terminal', 'background'])
+def test_a_second_interruption_ends_a_run_at_once(tmp_path: Path, before: Any) -> None:
+    usual = signal.signal(signal.SIGINT, before)
     saved = SaveState(tmp_path, 50, lambda _: None)
     saved.on_fit_start(trainer_at(1), trainer_at(1))
     os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(KeyboardInterrupt, match=r'^$'):
         os.kill(os.getpid(), signal.SIGINT)
     saved.teardown()
+    assert signal.signal(signal.SIGINT, usual) is before
 
 
 def test_processes_that_train_together_leave_interruptions_alone(tmp_path: Path) -> None:
