@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
+from types import FrameType
 from typing import NoReturn
 
 from sidepth_core.threads import let_threads_sleep
@@ -14,12 +16,11 @@ from sidepth_core.threads import let_threads_sleep
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the node until it is told to stop, and end the process.
 
-    Both signals end it with status 0, while it starts as well: from here on SIGTERM raises KeyboardInterrupt as SIGINT
-    does, and rclpy, which installs its handlers later, still calls ours. The status is 1 where parameters are wrong.
+    Both signals end it with status 0, while it starts as well. The status is 1 where parameters are wrong.
     """
     # SIGINT too: a shell that starts us in the background has us ignore it, and `ros2 launch` ends its nodes with it.
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, _on_signal)
     let_threads_sleep()
     try:
         status = _run(argv)
@@ -30,6 +31,24 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     # Everything of ours has ended. What the interpreter would do now is take torch apart, which takes seconds, and
     # crashes if a network that did not end in time is still at work in its thread.
     os._exit(status)
+
+
+_on_graph = threading.Event()
+"""Set once there is a ROS context, which rclpy ends when a signal comes."""
+
+
+def _on_signal(_number: int, _frame: FrameType | None) -> None:
+    """End the process at once while it only imports; from then on, interrupt what it does.
+
+    An exception that is raised in the middle of an import can be lost there. Later, rclpy, which calls this handler
+    from its own, has ended the context by then, and nothing goes on for long without one.
+
+    Raises:
+        KeyboardInterrupt: If there is a node to be taken off the graph.
+    """
+    if not _on_graph.is_set():
+        os._exit(0)
+    raise KeyboardInterrupt
 
 
 def _run(argv: Sequence[str] | None) -> int:
@@ -44,6 +63,7 @@ def _run(argv: Sequence[str] | None) -> int:
     node = None
     try:
         rclpy.init(args=argv)
+        _on_graph.set()
         node = DepthNode()
         if node.autostart:
             node.start()

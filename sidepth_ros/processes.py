@@ -63,8 +63,26 @@ class Process:
 @contextlib.contextmanager
 def process(name: str, command: Sequence[str], folder: Path) -> Iterator[Process]:
     """Run a process for as long as the block lasts; arguments are those of Process."""
-    running = Process(name, command, folder)
-    try:
+    with contextlib.ExitStack() as ends:
+        # Interrupted between the two, the process would be left behind.
+        with signals_held():
+            running = Process(name, command, folder)
+            ends.callback(running.end)
         yield running
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Have SIGINT and SIGTERM wait until the block has ended. For the main thread."""
+    came: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda came_now, _: came.append(came_now))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
     finally:
-        running.end()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for arrived in came:
+            signal.raise_signal(arrived)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -66,3 +68,20 @@ def test_process_that_does_not_listen_is_killed(tmp_path: Path, monkeypatch: pyt
     with process('thing', module(tmp_path, monkeypatch, text), tmp_path) as running:
         wait_for_words(running, 'up')
     assert running.status == -9
+
+
+def test_signal_that_comes_while_a_process_starts_ends_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Process] = []
+
+    class Interrupted(Process):
+        def __init__(self, name: str, command: Sequence[str], folder: Path) -> None:
+            super().__init__(name, command, folder)
+            started.append(self)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(processes, 'Process', Interrupted)
+    command = module(tmp_path, monkeypatch, 'import time; time.sleep(600)')
+    with pytest.raises(KeyboardInterrupt), process('thing', command, tmp_path):
+        pytest.fail('the block was entered')
+    assert started[0].status is not None
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
