@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,16 +24,31 @@ ROOT = Path(__file__).parents[2]
 def ros_environment() -> Iterator[dict[str, str]]:
     """Give this process and those it starts a ROS domain of their own and the shared-memory profile."""
     changes = {
-        'ROS_DOMAIN_ID': str(1 + os.getpid() % 100),
         'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
         profile_variable(): str(ROOT / 'config' / 'fastdds_shm.xml'),
         'PYTHONPATH': os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')])),
         'OMP_NUM_THREADS': '1',
     }
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, free_domain() as domain:
         for name, value in changes.items():
             patch.setenv(name, value)
+        patch.setenv('ROS_DOMAIN_ID', str(domain))
         yield dict(os.environ)
+
+
+@contextlib.contextmanager
+def free_domain() -> Iterator[int]:
+    """Hold a ROS domain that no other run of these tests by this user has; its ports are free on every system."""
+    for turn in range(99):
+        domain = 1 + (os.getpid() + turn) % 99
+        with Path(tempfile.gettempdir(), f'sidepth_test_{os.getuid()}_domain_{domain}.lock').open('w') as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield domain
+            return
+    pytest.fail('every ROS domain is taken by another run of these tests')
 
 
 @pytest.fixture(scope='session')
