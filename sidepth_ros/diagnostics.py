@@ -36,13 +36,17 @@ def topic_facts(node: Node, name: str, kind: type, incompatible: str) -> TopicFa
     wanted = _type_name(kind)
     kinds = [info.topic_type for info in node.get_publishers_info_by_topic(name)]
     candidates: tuple[str, ...] = ()
+    twin = name.removesuffix('/compressed') if name.endswith('/compressed') else f'{name}/compressed'
     if wanted not in kinds:
         topics = node.get_topic_names_and_types()
         candidates = tuple(
             topic for topic, types in topics if wanted in types and topic != name and _others_publish(node, topic)
         )
     others = tuple(sorted({other for other in kinds if other != wanted}))
-    return TopicFacts(name, wanted, kinds.count(wanted), others, incompatible, candidates[:5])
+    return TopicFacts(
+        name, wanted, kinds.count(wanted), others, incompatible, candidates[:5],
+        twin if _others_publish(node, twin) else '',
+    )  # fmt: skip
 
 
 def _others_publish(node: Node, topic: str) -> bool:

@@ -44,6 +44,7 @@ class TopicFacts:
         other_kinds: Other types that somebody publishes on it.
         incompatible: QoS policy over which a publisher cannot be heard; empty when none.
         candidates: Topics of the right type that somebody does publish.
+        twin: The topic of the same images in the other transport, where somebody publishes that; empty otherwise.
     """
 
     name: str
@@ -52,6 +53,7 @@ class TopicFacts:
     other_kinds: tuple[str, ...] = ()
     incompatible: str = ''
     candidates: tuple[str, ...] = ()
+    twin: str = ''
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,13 @@ def _silence(topic: TopicFacts, age_s: float, count: int, lost: int, settings: S
     if topic.other_kinds and not topic.publishers:
         carried = ', '.join(topic.other_kinds)
         yield Finding(Level.ERROR, f'{missing}: it carries {carried}, not {topic.kind}{_transport(topic)}')
+    elif topic.twin and not topic.publishers:
+        transport = 'compressed' if topic.twin.endswith('/compressed') else 'raw'
+        yield Finding(
+            Level.ERROR,
+            f'{missing}: nobody publishes it; start the node on {topic.twin}, which is there, with '
+            f'image_transport {transport!r}',
+        )
     elif not topic.publishers:
         there = f' ({topic.kind} is published on {", ".join(topic.candidates)})' if topic.candidates else ''
         yield Finding(Level.ERROR, f'{missing}: nobody publishes it; start the camera or remap the topic{there}')

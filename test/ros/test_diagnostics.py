@@ -46,6 +46,16 @@ def test_candidates_are_topics_of_that_type_that_others_publish() -> None:
     assert (facts.publishers, facts.candidates) == (0, ('/cam/image_raw',))
 
 
+@pytest.mark.parametrize(
+    ('listened_to', 'published'),
+    [('/cam/image', '/cam/image/compressed'), ('/cam/image/compressed', '/cam/image')],
+)
+def test_same_images_in_the_other_transport_are_found(listened_to: str, published: str) -> None:
+    node = NodeDouble({published: ('any', ['driver'])})
+    assert topic_facts(node, listened_to, Image, '').twin == published
+    assert topic_facts(NodeDouble({published: ('any', [])}), listened_to, Image, '').twin == ''
+
+
 def test_topic_that_is_published_needs_no_candidates() -> None:
     node = NodeDouble({'/image': (IMAGE, ['driver', 'driver']), '/cam/image_raw': (IMAGE, ['driver'])})
     facts = topic_facts(node, '/image', Image, 'reliability')

@@ -31,6 +31,11 @@ def test_healthy_camera_has_no_finding() -> None:
         (replace(IMAGE, publishers=0), {}, ['nobody publishes it', 'remap']),
         (replace(IMAGE, publishers=0, candidates=('/cam/image_raw',)), {}, ['/cam/image_raw']),
         (
+            replace(IMAGE, publishers=0, candidates=('/depth/image',), twin='/front/image/compressed'),
+            {},
+            ['start the node on /front/image/compressed', "image_transport 'compressed'"],
+        ),
+        (
             replace(IMAGE, publishers=0, other_kinds=('sensor_msgs/msg/CompressedImage',)),
             {},
             ['carries sensor_msgs/msg/CompressedImage', "image_transport 'compressed'"],
