@@ -267,7 +267,7 @@ def drive_to_active(
 
     Each step waits for the one before: the request for `configure` goes out once the node's service is there, and
     `activate` when the node says that it is configured, however long its network takes to load. A step that fails is
-    said, and the rest of the launch goes on.
+    said, and the rest of the launch goes on. All this happens once: transitions that somebody asks for later are theirs.
 
     Args:
         context: Where it is said whether the node does that by itself (see starts_itself).
@@ -278,9 +278,15 @@ def drive_to_active(
     def request(transition_id: int) -> EmitEvent:
         return EmitEvent(event=ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=transition_id))
 
-    def on(start: str, goal: str, *entities: object) -> RegisterEventHandler:
+    def on(start: str, goal: str, *entities: object, once: bool = False) -> RegisterEventHandler:
         return RegisterEventHandler(
-            OnStateTransition(target_lifecycle_node=node, start_state=start, goal_state=goal, entities=list(entities))
+            OnStateTransition(
+                target_lifecycle_node=node,
+                start_state=start,
+                goal_state=goal,
+                entities=list(entities),
+                handle_once=once,
+            )
         )
 
     def failed(step: str) -> LogInfo:
@@ -288,11 +294,11 @@ def drive_to_active(
 
     requests = [
         RegisterEventHandler(OnProcessStart(target_action=node, on_start=[request(Transition.TRANSITION_CONFIGURE)])),
-        on('configuring', 'inactive', request(Transition.TRANSITION_ACTIVATE)),
+        on('configuring', 'inactive', request(Transition.TRANSITION_ACTIVATE), once=True),
     ]
     return [
         *([] if starts_itself(context) else requests),
-        on('activating', 'active', LogInfo(msg='the depth node is active'), *on_active),
+        on('activating', 'active', LogInfo(msg='the depth node is active'), *on_active, once=True),
         on('configuring', 'unconfigured', failed('configure')),
         on('configuring', 'errorprocessing', failed('configure')),
         on('activating', 'inactive', failed('activate')),

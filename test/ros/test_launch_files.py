@@ -15,7 +15,7 @@ pytest.importorskip('rclpy', reason='rclpy is not installed: `make setup` brings
 pytest.importorskip('launch_ros', reason='launch_ros comes with a ROS 2 install only')
 
 from launch import LaunchContext
-from launch.actions import DeclareLaunchArgument, LogInfo
+from launch.actions import DeclareLaunchArgument, EmitEvent, LogInfo
 from launch_ros.actions import Node
 from ros_graph import Graph, Process
 from sensor_msgs.msg import CompressedImage, Image
@@ -161,6 +161,16 @@ def test_node_that_may_be_started_again_starts_itself(
     node = launching.depth_node(context, {}, [])
     assert node['respawn'] is True
     assert node['parameters'][1]['autostart'] is expected
+
+
+def test_transitions_of_a_user_later_on_start_nothing_a_second_time() -> None:
+    context = context_of('depth')
+    played = LogInfo(msg='playing')
+    registered = launching.drive_to_active(context, launching.depth_node(context, {}, []), on_active=[played])
+    handlers = [action.event_handler for action in registered]
+    activating, active = [handler for handler in handlers if handler.handle_once]
+    assert played in active.entities
+    assert any(isinstance(entity, EmitEvent) for entity in activating.entities)
 
 
 def test_bag_is_not_played_to_a_node_that_may_be_started_again(tmp_path: Path) -> None:
