@@ -19,7 +19,8 @@ from std_msgs.msg import Header
 from torch import Tensor
 
 from sidepth_core.camera import Camera
-from sidepth_core.errors import ConfigError, ImageFormatError
+from sidepth_core.data.calibration import camera_from_info, view_of
+from sidepth_core.errors import ImageFormatError
 from sidepth_core.images import FORMATS, check_compressed, check_layout, decode, decode_compressed
 
 RGB = npt.NDArray[np.uint8]
@@ -161,23 +162,13 @@ def image_size(info: CameraInfo) -> tuple[int, int]:
 def camera_of(info: CameraInfo) -> Camera:
     """Return the camera of the image that goes with a camera_info, lens distortion included.
 
-    The region of interest is cropped first, then binning divides, as CameraInfo defines them.
-
     Raises:
-        ConfigError: If size or K cannot be those of a calibrated camera.
+        ConfigError: If size, K, lens or region cannot be those of a calibrated camera.
     """
-    distorted = any(info.d)
-    camera = Camera(
-        int(info.width),
-        int(info.height),
-        float(info.k[0]),
-        float(info.k[4]),
-        float(info.k[2]),
-        float(info.k[5]),
-        str(info.distortion_model) if distorted else '',
-        tuple(map(float, info.d)) if distorted else (),
+    roi, binning = _region(info)
+    return camera_from_info(
+        int(info.width), int(info.height), info.distortion_model, info.d, info.k, roi=roi, binning=binning
     )
-    return _view_of(info, camera)
 
 
 def projection_of(info: CameraInfo) -> Camera | None:
@@ -185,6 +176,9 @@ def projection_of(info: CameraInfo) -> Camera | None:
 
     A P that belongs to a rotated frame (R is not the identity: a stereo rig) is not used: depth is along the optical
     axis of the image's own frame.
+
+    Raises:
+        ConfigError: If the region of interest lies outside the image.
     """
     rotated = not np.allclose(np.asarray(info.r).reshape(3, 3), np.eye(3), atol=1e-6) and any(info.r)
     if rotated or not (info.p[0] > 0 and info.p[5] > 0 and info.width and info.height):
@@ -192,25 +186,12 @@ def projection_of(info: CameraInfo) -> Camera | None:
     camera = Camera(
         int(info.width), int(info.height), float(info.p[0]), float(info.p[5]), float(info.p[2]), float(info.p[6])
     )
-    return _view_of(info, camera)
+    return view_of(camera, *_region(info))
 
 
-def _view_of(info: CameraInfo, full: Camera) -> Camera:
-    roi, camera = info.roi, full
-    if roi.width or roi.height:
-        inside = roi.x_offset + roi.width <= full.width and roi.y_offset + roi.height <= full.height
-        if not inside or not (roi.width and roi.height):
-            raise ConfigError(
-                f'camera_info has a region of interest {roi.width}x{roi.height} at ({roi.x_offset}, {roi.y_offset}) '
-                f'outside its own {full.width}x{full.height} image'
-            )
-        camera = camera.cropped(int(roi.x_offset), int(roi.y_offset), int(roi.width), int(roi.height))
-    across, down = max(1, int(info.binning_x)), max(1, int(info.binning_y))
-    if across > 1 or down > 1:
-        width, height = camera.width // across, camera.height // down
-        # Pixels that fill no whole bin are left out, so that the ratio is the binning exactly.
-        camera = camera.cropped(0, 0, width * across, height * down).resized(width, height)
-    return camera
+def _region(info: CameraInfo) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
+    roi = info.roi
+    return (roi.x_offset, roi.y_offset, roi.width, roi.height), (info.binning_x, info.binning_y)
 
 
 def camera_info_message(camera: Camera, header: Header) -> CameraInfo:

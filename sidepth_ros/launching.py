@@ -267,7 +267,8 @@ def drive_to_active(
 
     Each step waits for the one before: the request for `configure` goes out once the node's service is there, and
     `activate` when the node says that it is configured, however long its network takes to load. A step that fails is
-    said, and the rest of the launch goes on. All this happens once: transitions that somebody asks for later are theirs.
+    said, and the rest of the launch goes on. All this happens once: later transitions are for
+    whoever asks for them.
 
     Args:
         context: Where it is said whether the node does that by itself (see starts_itself).

@@ -81,11 +81,34 @@ def camera_from_info(
         camera = camera if rectified else replace(camera, distortion_model=model, distortion=coefficients)
     else:
         raise ConfigError(f'K has {len(k)} numbers, expected 9')
-    x0, y0, roi_width, roi_height = roi
-    if roi_width and roi_height and (roi_width, roi_height) != (width, height):
-        camera = camera.cropped(x0, y0, roi_width, roi_height)
+    return view_of(camera, roi, binning)
+
+
+def view_of(camera: Camera, roi: tuple[int, int, int, int], binning: tuple[int, int]) -> Camera:
+    """Return the camera of the image that a sensor's region of interest, cropped first and then binned, gives.
+
+    Args:
+        camera: Camera of the full sensor.
+        roi: x offset, y offset, width, height, sensor pixels; width and height 0 for the full image.
+        binning: Sensor pixels per image pixel along x and y; 0 means 1.
+
+    Raises:
+        ConfigError: If the region does not lie on the sensor.
+    """
+    x0, y0, width, height = (int(length) for length in roi)
+    if width or height:
+        if not (width and height and x0 + width <= camera.width and y0 + height <= camera.height):
+            raise ConfigError(
+                f'camera_info has a region of interest {width}x{height} at ({x0}, {y0}) '
+                f'outside its own {camera.width}x{camera.height} image'
+            )
+        camera = camera.cropped(x0, y0, width, height)
     across, down = (max(int(factor), 1) for factor in binning)
-    return camera if (across, down) == (1, 1) else camera.resized(camera.width // across, camera.height // down)
+    if (across, down) == (1, 1):
+        return camera
+    width, height = camera.width // across, camera.height // down
+    # Pixels that fill no whole bin are left out, so that the ratio is the binning exactly.
+    return camera.cropped(0, 0, width * across, height * down).resized(width, height)
 
 
 def lens(model: str, coefficients: Sequence[float]) -> tuple[str, tuple[float, ...]]:
@@ -101,7 +124,7 @@ def lens(model: str, coefficients: Sequence[float]) -> tuple[str, tuple[float, .
     if name != 'equidistant' and not any(values):
         return '', ()
     if not name:
-        raise ConfigError(f'{len(values)} lens coefficients came without the name of their model')
+        raise ConfigError(f'{len(values)} lens coefficients came without the name of their model (distortion_model)')
     while values and values[-1] == 0 and len(values) > DISTORTION_LENGTHS[name][0]:
         values = values[:-1]
     for length in DISTORTION_LENGTHS[name]:
@@ -109,7 +132,8 @@ def lens(model: str, coefficients: Sequence[float]) -> tuple[str, tuple[float, .
             return name, values + (0.0,) * (length - len(values))
     if name == 'plumb_bob' and len(values) in DISTORTION_LENGTHS['rational_polynomial']:
         return 'rational_polynomial', values
-    raise ConfigError(f'{len(values)} coefficients do not fit distortion model {model!r}')
+    lengths = ' or '.join(map(str, DISTORTION_LENGTHS[name]))
+    raise ConfigError(f'{len(values)} coefficients do not fit distortion model {model!r}, expected {lengths}')
 
 
 def read_calibration(path: Path) -> Camera:

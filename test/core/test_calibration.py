@@ -107,6 +107,9 @@ def test_convention_region_of_interest_and_binning_change_the_camera() -> None:
     assert (camera.width, camera.height, camera.fx, camera.fy) == (200, 150, 250, 255)
     # Pixel centres at integers: c' = (c - x0 + 0.5) / 2 - 0.5.
     assert (camera.cx, camera.cy) == (139.75, 109.75)
+    # 641 columns make 320 whole bins: the last column is left out, and fx is halved exactly.
+    odd = camera_from_info(641, 480, '', [], K, binning=(2, 0))
+    assert (odd.width, odd.fx, odd.height, odd.fy) == (320, 250, 480, 510)
 
 
 def test_coefficients_are_trimmed_and_filled_to_what_the_model_takes() -> None:

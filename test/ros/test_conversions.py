@@ -176,8 +176,24 @@ def info(**fields: object) -> CameraInfo:
 
 def test_camera_has_k_and_the_lens() -> None:
     message = info(distortion_model='plumb_bob', d=[0.1, -0.2, 0.0, 0.001, 0.0])
-    assert camera_of(message) == Camera(640, 480, 500, 510, 320.5, 230, 'plumb_bob', (0.1, -0.2, 0.0, 0.001, 0.0))
+    assert camera_of(message) == Camera(640, 480, 500, 510, 320.5, 230, 'plumb_bob', (0.1, -0.2, 0.0, 0.001))
     assert camera_of(info(distortion_model='plumb_bob', d=[0.0] * 5)).is_rectified
+
+
+@pytest.mark.parametrize(
+    ('model', 'd', 'expected'),
+    [
+        # A fisheye bends lines with zeros, too; drivers fill D up to a fixed length; OpenCV tells models by length.
+        ('equidistant', [0.0] * 4, ('equidistant', (0.0,) * 4)),
+        ('equidistant', [0.1, 0.01, 0.0, 0.0, 0.0], ('equidistant', (0.1, 0.01, 0.0, 0.0))),
+        ('plumb_bob', [0.1, 0.0, 0.0, 0.0, 0.2, 0.0, 0.0, 0.0], ('plumb_bob', (0.1, 0.0, 0.0, 0.0, 0.2))),
+        ('plumb_bob', [0.1] * 8, ('rational_polynomial', (0.1,) * 8)),
+        ('', [0.0] * 5, ('', ())),
+    ],
+)
+def test_lens_is_read_as_drivers_write_it(model: str, d: list[float], expected: tuple[str, tuple[float, ...]]) -> None:
+    camera = camera_of(info(distortion_model=model, d=d))
+    assert (camera.distortion_model, camera.distortion) == expected
 
 
 def test_convention_region_is_cropped_then_binned() -> None:
