@@ -107,13 +107,11 @@ def look_at(image: npt.NDArray[np.uint8]) -> Look:
 def measure_motion(first: Look, second: Look) -> Motion:
     """Measure the motion from one image of a camera to another."""
     difference = float(cv2.absdiff(first.grey, second.grey).mean())
-    corners = cv2.goodFeaturesToTrack(first.grey, CORNERS, 0.01, MEASURED_WIDTH / 100)
-    if corners is None or len(corners) < MIN_CORNERS:
+    found = cv2.goodFeaturesToTrack(first.grey, CORNERS, 0.01, MEASURED_WIDTH / 100)
+    if found is None or len(found) < MIN_CORNERS:
         return Motion(float('nan'), 0.0, difference)
-    there, found = _track(first.grey, second.grey, np.asarray(corners, np.float32))
-    back, returned = _track(second.grey, first.grey, there)
-    error = np.abs(back - corners).reshape(-1, 2).max(axis=1)
-    good = found & returned & (error < MAX_RETURN_PX)
+    corners: Pixels = np.asarray(found, np.float32)
+    there, good = track_there_and_back(first.grey, second.grey, corners, MAX_RETURN_PX)
     moved = np.linalg.norm((there - corners).reshape(-1, 2)[good], axis=1)
     pixels = float(np.median(moved)) * first.scale if good.any() else float('nan')
     return Motion(pixels, float(good.mean()), difference)
@@ -162,6 +160,23 @@ def choose_stride(motion_px: npt.NDArray[np.float64], width: int, step_s: float,
     longest = max(int(max_step_s / step_s), 1) if step_s > 0 else 1
     strides = np.arange(1, max(min(longest, int(wanted) + 1), 1) + 1)
     return int(strides[np.argmin(np.abs(np.log(strides / wanted)))])
+
+
+def track_there_and_back(
+    first: Grey, second: Grey, corners: Pixels, max_return_px: float
+) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+    """Return where corners of one image are in another, and which of them are found there and back.
+
+    Args:
+        first: (h, w).
+        second: The same shape.
+        corners: (N, 1, 2), pixels of `first`.
+        max_return_px: Tracked there and back, a corner may miss its start by less than this in u and in v.
+    """
+    there, found = _track(first, second, corners)
+    back, returned = _track(second, first, there)
+    error = np.abs(back - corners).reshape(-1, 2).max(axis=1)
+    return there, found & returned & (error < max_return_px)
 
 
 def _track(first: Grey, second: Grey, corners: Pixels) -> tuple[Pixels, npt.NDArray[np.bool_]]:
