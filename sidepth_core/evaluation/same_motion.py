@@ -2,7 +2,8 @@
 
 View synthesis scores depth and motion together, and a pose network that gets used to a camera can hide that depth
 became flat. Here both networks' depth moves the same frames along the same paths: the true one where it is known, and
-those of both pose networks, brought to its length. For each depth the path counts that suits it best, and it may be
+the one that corners show, as long as the true one or as each pose network says; where too few corners are seen, those
+of both pose networks. For each depth the path counts that suits it best, and it may be
 multiplied by one factor for the whole drive; where the path is in metres, that factor tells how far depth is from them.
 """
 
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from sidepth_core.camera import Camera
 from sidepth_core.data.frames import DepthMap, Frame, Image
 from sidepth_core.data.tracks import rigid
+from sidepth_core.data.two_view import seen_motion
 from sidepth_core.evaluation.measures import synthesis_error
 from sidepth_core.evaluation.subject import Subject
 
@@ -77,6 +79,9 @@ def _pairs(frames: Sequence[Frame], movers: Sequence[Subject], *, in_metres: boo
         if in_metres and (before.T_world_camera is None or now.T_world_camera is None):
             continue
         motions = [mover.pose(before.image, now.image) for mover in movers if mover.pose_net is not None]
+        seen = seen_motion(before.image, now.image, now.camera.matrix)
+        if seen is not None:
+            motions = [_as_long_as(motion, seen) for motion in motions]
         if before.T_world_camera is not None and now.T_world_camera is not None:
             true = np.linalg.inv(now.T_world_camera) @ before.T_world_camera
             motions = [true, *(_as_long_as(true, motion) for motion in motions)]
