@@ -121,6 +121,8 @@ class AugmentedBatch(NamedTuple):
         depth_m: Known depth of the target view along Z, (B, 1, h, w), metres; NaN unknown, +inf sky.
         dt_s: Seconds from each frame to the next, (B, N-1).
         distance_m: Metres driven from each frame to the next, (B, N-1), NaN unknown.
+        seen_motion: T_source_target from the target to each source as corners show it, (B, N-1, 4, 4), mirrored as the
+            clip is; its translation has length 1. NaN where not measured.
     """
 
     depth_input: Tensor
@@ -136,6 +138,7 @@ class AugmentedBatch(NamedTuple):
     depth_m: Tensor
     dt_s: Tensor
     distance_m: Tensor
+    seen_motion: Tensor
 
 
 def draw(batch_size: int, settings: AugmentSettings, generator: torch.Generator) -> Draw:
@@ -252,6 +255,7 @@ def apply(
         depth_m=sample_view(batch.depth_m, view, size, mode='nearest'),
         dt_s=batch.dt_s,
         distance_m=batch.distance_m,
+        seen_motion=_mirrored_motion(batch.seen_motion, view.mirrored),
     )
 
 
@@ -274,6 +278,12 @@ def _mirrored(frames: Tensor, mirrored: Tensor) -> Tensor:
     for clip in mirrored.nonzero()[:, 0].tolist():
         frames[clip] = frames[clip].flip(-1)
     return frames
+
+
+def _mirrored_motion(motion: Tensor, mirrored: Tensor) -> Tensor:
+    """Return the motions (B, N, 4, 4) of some clips as a mirror shows them: x changes its sign on both sides."""
+    sign = motion.new_tensor([-1.0, 1.0, 1.0, 1.0])
+    return torch.where(mirrored[:, None, None, None], sign[:, None] * motion * sign, motion)
 
 
 def _mean_grey(images: Tensor) -> Tensor:

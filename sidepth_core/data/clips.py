@@ -18,6 +18,8 @@ class Clip(NamedTuple):
         dt_s: (N-1,) float32, seconds from each frame to the next.
         distance_m: (N-1,) float32, metres the camera moved from each frame to the next; NaN where not measured.
         depth_m: (1, h, w) float32, depth of the middle frame along Z; NaN where not known, +inf in the sky.
+        seen_motion: (N-1, 4, 4) float32, T_source_target from the middle frame to each other one, in order of time, as
+            corners show it: its translation has length 1; NaN where not measured.
     """
 
     images: Tensor
@@ -25,6 +27,7 @@ class Clip(NamedTuple):
     dt_s: Tensor
     distance_m: Tensor
     depth_m: Tensor
+    seen_motion: Tensor
 
 
 class Batch(NamedTuple):
@@ -36,6 +39,7 @@ class Batch(NamedTuple):
         dt_s: (B, N-1) float32.
         distance_m: (B, N-1) float32.
         depth_m: (B, 1, h, w) float32.
+        seen_motion: (B, N-1, 4, 4) float32.
     """
 
     images: Tensor
@@ -43,6 +47,7 @@ class Batch(NamedTuple):
     dt_s: Tensor
     distance_m: Tensor
     depth_m: Tensor
+    seen_motion: Tensor
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """Return the batch on another device."""

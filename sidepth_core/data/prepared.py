@@ -22,6 +22,9 @@ from sidepth_core.data.prepare_report import PrepareReport
 from sidepth_core.data.shards import Codec, Shard, shard_folders
 from sidepth_core.errors import DatasetError
 
+SEEN_MOTIONS_FILE = 'seen_motions.npy'
+"""Written by measure_seen_motions, for training that asks for it."""
+
 
 class PreparedDataset(Dataset[Clip]):
     """The clips of a cache that `prepare` made.
@@ -46,6 +49,8 @@ class PreparedDataset(Dataset[Clip]):
         self.report = PrepareReport.load(self.folder / 'report.json')
         self.size = self.report.height, self.report.width
         self.clips = ClipTable.load(self.folder / 'clips.npz')
+        seen = self.folder / SEEN_MOTIONS_FILE
+        self._seen_motions = np.load(seen) if seen.is_file() else None
         self.weights = self._weights()
         self._shards = self._shards_of_sources()
         self._starts = [
@@ -72,6 +77,7 @@ class PreparedDataset(Dataset[Clip]):
             torch.from_numpy(clips.dt_s[index].astype(np.float32)),
             torch.from_numpy(clips.distance_m[index].astype(np.float32)),
             self._depth(shard, row),
+            self._seen(index),
         )
 
     def pose(self, index: int) -> npt.NDArray[np.float64]:
@@ -114,6 +120,11 @@ class PreparedDataset(Dataset[Clip]):
         """Return the shard that holds a source's row, and the row in it."""
         number = bisect.bisect_right(self._starts[source], row) - 1
         return self._shards[source][number], row - self._starts[source][number]
+
+    def _seen(self, index: int) -> Tensor:
+        if self._seen_motions is None:
+            return torch.full((self.clips.frames.shape[1] - 1, 4, 4), float('nan'))
+        return torch.from_numpy(self._seen_motions[index].copy())
 
     def _depth(self, shard: Shard, row: int) -> Tensor:
         depth_m = shard.depth_m(row)

@@ -1,4 +1,4 @@
-"""Terms that know metres: the distance driven, and depth where something measured it."""
+"""Terms that know better: the distance driven, the motion that was seen, and depth where something measured it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from torch import Tensor
 
 from sidepth_core.geometry import MAX_DEPTH_M
 from sidepth_core.precision import check_shape, full_precision
+
+TURN_ARM_M = 10.0
+"""How far ahead things are whose shift makes a wrong turn comparable with a wrong translation."""
 
 
 @full_precision
@@ -30,6 +33,30 @@ def speed_term(translation: Tensor, distance_m: Tensor) -> Tensor:
     length = (translation.square().sum(1) + 1e-12).sqrt()
     error = torch.where(known, (length - distance_m.nan_to_num()).abs(), 0)
     return error.sum() / known.sum().clamp(min=1)
+
+
+@full_precision
+def motion_term(predicted: Tensor, known: Tensor) -> Tensor:
+    """Return how far apart two motions put things TURN_ARM_M ahead: difference of translations plus that of turns.
+
+    Args:
+        predicted: Predicted rigid transforms, (B, 4, 4), metres.
+        known: What they should be, the same shape; NaN where not known. It gets no gradient.
+
+    Returns:
+        Scalar, metres, mean over the known ones; zero where none is known.
+
+    Raises:
+        ConfigError: If a shape differs.
+    """
+    check_shape('predicted', predicted, None, 4, 4)
+    check_shape('known', known, *predicted.shape)
+    is_known = known.isfinite().all(2).all(1)
+    change = (predicted - known.detach())[is_known]
+    # Twice the sine of half the angle; the tiny term as above.
+    turn = (change[:, :3, :3].square().sum((1, 2)) / 2 + 1e-12).sqrt()
+    shift = (change[:, :3, 3].square().sum(1) + 1e-12).sqrt()
+    return (TURN_ARM_M * turn + shift).sum() / is_known.sum().clamp(min=1)
 
 
 @full_precision

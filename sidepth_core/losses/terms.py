@@ -18,6 +18,7 @@ class LossWeights(NamedTuple):
     zoom_consistency: float = 0.0
     depth: float = 0.0
     self_distillation: float = 0.0
+    seen_motion: float = 0.0
 
 
 class LossTerms(NamedTuple):
@@ -30,6 +31,7 @@ class LossTerms(NamedTuple):
     zoom_consistency: Tensor | None = None
     depth: Tensor | None = None
     self_distillation: Tensor | None = None
+    seen_motion: Tensor | None = None
 
     def total(self, weights: LossWeights) -> Tensor:
         """Return the weighted sum of the computed terms, scalar; zero when there is none."""

@@ -186,7 +186,10 @@ def middle_only(batch: Batch) -> Batch:
     """Return clips of their middle frames alone, for steps that need no neighbours."""
     middle = batch.images.shape[1] // 2
     return batch._replace(
-        images=batch.images[:, middle : middle + 1], dt_s=batch.dt_s[:, :0], distance_m=batch.distance_m[:, :0]
+        images=batch.images[:, middle : middle + 1],
+        dt_s=batch.dt_s[:, :0],
+        distance_m=batch.distance_m[:, :0],
+        seen_motion=batch.seen_motion[:, :0],
     )
 
 

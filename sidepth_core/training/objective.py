@@ -82,9 +82,10 @@ def evaluate(
     taught = _taught(teacher, view, settings, precision)
     with autocast(view.target.device, precision):
         motion = _motion(networks, view.pose_frames)
+    seen = _seen(motion, view) if weights.seen_motion else motion.T_source_target
     warped = [
         warp(source, depth_m, view.K_target, T_source_target, view.K_source)
-        for source, T_source_target in zip(view.sources.unbind(1), motion.T_source_target, strict=True)
+        for source, T_source_target in zip(view.sources.unbind(1), seen, strict=True)
     ]
     identities = view.identities.unbind(1) if settings.auto_mask else ()
     keep = losses.motion_mask(taught, view.K_target) if settings.motion_mask and taught is not None else None
@@ -95,6 +96,9 @@ def evaluate(
         zoom_consistency=_consistency(networks, view, depth_m, precision) if weights.zoom_consistency else None,
         self_distillation=losses.self_distillation(depth_m, taught, keep)
         if weights.self_distillation and taught is not None
+        else None,
+        seen_motion=losses.motion_term(torch.cat(motion.T_source_target), torch.cat(seen))
+        if weights.seen_motion
         else None,
     )
     return Outcome(terms, disparity, depth_m, motion, warped, reprojection)
@@ -118,10 +122,31 @@ def _motion(networks: Networks, frames: Tensor) -> Motion:
 
 def _speed(motion: Motion, distance_m: Tensor) -> Tensor:
     """Compare each pose's length with the distance driven between its two frames."""
+    return losses.speed_term(torch.cat(motion.translation), torch.cat(_driven(distance_m)))
+
+
+def _driven(distance_m: Tensor) -> list[Tensor]:
+    """Return the distance between the target and each source, (B,) each, from those from frame to frame."""
     middle = distance_m.shape[1] // 2
     driven = [distance_m[:, index:middle].sum(1) for index in range(middle)]
-    driven += [distance_m[:, middle : index + 1].sum(1) for index in range(middle, distance_m.shape[1])]
-    return losses.speed_term(torch.cat(motion.translation), torch.cat(driven))
+    return driven + [distance_m[:, middle : index + 1].sum(1) for index in range(middle, distance_m.shape[1])]
+
+
+def _seen(motion: Motion, view: AugmentedBatch) -> list[Tensor]:
+    """Return T_source_target as corners show it, as long as was driven, or else as the pose network says.
+
+    Where nothing was seen it is the pose network's altogether.
+    """
+    chosen = []
+    for T_claimed, T_predicted, driven in zip(
+        view.seen_motion.unbind(1), motion.T_source_target, _driven(view.distance_m), strict=True
+    ):
+        length = torch.where(driven.isfinite(), driven, T_predicted[:, :3, 3].norm(dim=1))
+        is_seen = T_claimed.isfinite().all(2).all(1)[:, None, None]
+        T_seen = T_claimed.nan_to_num()  # a NaN that is not chosen would still reach the gradient of the length
+        top = torch.cat([T_seen[:, :3, :3], length[:, None, None] * T_seen[:, :3, 3:]], dim=2)
+        chosen.append(torch.where(is_seen, torch.cat([top, T_seen[:, 3:]], dim=1), T_predicted))
+    return chosen
 
 
 def _consistency(networks: Networks, view: AugmentedBatch, depth_m: Tensor, precision: str) -> Tensor:

@@ -165,6 +165,9 @@ class ObjectiveSettings:
         zoom_consistency: Weight of the agreement between zoomed and un-zoomed predictions; one more pass a step.
         depth: Weight of |log depth - log known depth| where depth is known: exact in the synthetic world.
         self_distillation: Weight of the agreement with the averaged weights' prediction on the un-zoomed image.
+        seen_motion: Weight of the distance between the pose network's motion and the one that corners seen in both
+            images show. Where it is not 0, depth is moved by the latter (its length is the distance driven, else the
+            pose network's), so that depth does not learn from wrong motions. The camera has to be known.
         auto_mask: Leave out pixels that an un-warped neighbour explains better: still, or moving along.
         motion_mask: Leave out infinite-depth holes of the averaged weights, which cars moving along tear.
         supervised_steps: First steps that learn from known depth only, without warps and pose: three times cheaper.
@@ -180,6 +183,7 @@ class ObjectiveSettings:
     zoom_consistency: float = 0.0
     depth: float = 0.0
     self_distillation: float = 0.0
+    seen_motion: float = 0.0
     auto_mask: bool = True
     motion_mask: bool = False
     supervised_steps: int = 0

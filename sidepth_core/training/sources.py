@@ -18,6 +18,7 @@ from sidepth_core.checkpoint import load_info
 from sidepth_core.data.prepare import prepare
 from sidepth_core.data.prepare_settings import PrepareSettings
 from sidepth_core.data.prepared import PreparedDataset
+from sidepth_core.data.seen_motions import measure_seen_motions
 from sidepth_core.data.sources import open_weighted
 from sidepth_core.errors import ConfigError, DatasetError
 from sidepth_core.training.parts import Parts, Source, split_by_time
@@ -60,6 +61,8 @@ def prepare_sources(recipe: Recipe) -> list[Place]:
         for place in places:
             if not _is_cache(Path(place.text)):
                 _prepare(place, prepare_settings(recipe, place.text), bars)
+            if recipe.objective.seen_motion:
+                _see_motions(place, bars)
     return places
 
 
@@ -108,6 +111,12 @@ def _prepare(place: Place, settings: PrepareSettings, bars: Progress) -> None:
             total=step.claimed,
         ),
     )
+    bars.remove_task(task)
+
+
+def _see_motions(place: Place, bars: Progress) -> None:
+    task = bars.add_task(f'{place.text}: how the camera moved', total=None)
+    measure_seen_motions(place.cache, lambda done, of: bars.update(task, completed=done, total=of))
     bars.remove_task(task)
 
 

@@ -27,7 +27,8 @@ def batch_of(count: int, seed: int = 0, frames: int = 3) -> Batch:
     images = F.interpolate(small, CACHED, mode='bilinear').mul(255).byte().reshape(count, frames, 3, *CACHED)
     K = torch.tensor([[40.0, 0, 18.0], [0, 50, 14.0], [0, 0, 1]]).expand(count, 3, 3)
     depth = torch.rand(count, 1, *CACHED, generator=generator) * 20 + 2
-    return Batch(images, K, torch.full((count, frames - 1), 0.1), torch.ones(count, frames - 1), depth)
+    seen = torch.eye(4).repeat(count, frames - 1, 1, 1)
+    return Batch(images, K, torch.full((count, frames - 1), 0.1), torch.ones(count, frames - 1), depth, seen)
 
 
 def test_the_same_generator_state_gives_the_same_batch() -> None:
@@ -214,3 +215,17 @@ def test_apply_repeats_a_draw_on_other_images() -> None:
     first, second = apply(batch_of(2, seed=0), drawn, SIZE), apply(batch_of(2, seed=1), drawn, SIZE)
     assert torch.equal(first.K_target, second.K_target)
     assert not torch.equal(first.target, second.target)
+
+
+def test_convention_a_mirror_turns_the_seen_motion_to_the_other_side() -> None:
+    motion = torch.eye(4).repeat(1, 2, 1, 1)
+    motion[0, 0, :3, :3] = torch.tensor([[0.8, 0.0, 0.6], [0.0, 1.0, 0.0], [-0.6, 0.0, 0.8]])  # a turn about y
+    motion[0, 0, :3, 3] = torch.tensor([0.3, 0.2, 0.1])
+    batch = batch_of(1)._replace(seen_motion=motion)
+    mirrored = AugmentSettings(zoom_probability=1, flip_probability=1, jitter_probability=0)
+    found = augment(batch, mirrored, torch.Generator().manual_seed(0), SIZE).seen_motion[0]
+    turned_back = torch.tensor([[0.8, 0.0, -0.6], [0.0, 1.0, 0.0], [0.6, 0.0, 0.8]])
+    torch.testing.assert_close(found[0, :3, :3], turned_back)
+    torch.testing.assert_close(found[0, :3, 3], torch.tensor([-0.3, 0.2, 0.1]))
+    torch.testing.assert_close(found[1], torch.eye(4))
+    torch.testing.assert_close(plain(batch, SIZE).seen_motion, batch.seen_motion)

@@ -23,6 +23,7 @@ from sidepth_core.losses import (
     infinite_depth_holes,
     minimum_reprojection,
     motion_mask,
+    motion_term,
     photometric,
     self_distillation,
     smoothness_first,
@@ -253,6 +254,40 @@ def test_speed_term_has_the_right_gradient() -> None:
         speed_term(translation, torch.ones(2, 1))
 
 
+def moved(x_m: float, turn_rad: float) -> Tensor:
+    """Return a motion of so many metres to the side and a turn about the optical axis."""
+    return pose_matrix(torch.tensor([[0.0, 0.0, turn_rad]]), torch.tensor([[x_m, 0.0, 0.0]]))
+
+
+def test_motion_term_by_hand_leaves_unknown_motions_out() -> None:
+    predicted = torch.cat([moved(0.0, 0.0), moved(0.3, 0.02), moved(9.0, 1.0)]).requires_grad_()
+    known = torch.cat([moved(0.4, 0.0), moved(0.3, 0.0), torch.full((1, 4, 4), torch.nan)])
+    term = motion_term(predicted, known)
+    assert term.item() == pytest.approx((0.4 + 10 * 0.02) / 2, abs=1e-4)
+    term.backward()
+    assert predicted.grad is not None
+    assert predicted.grad[2].abs().max() == 0
+    assert predicted.grad[:2].abs().amax((1, 2)).min() > 0
+
+
+def test_motion_term_is_zero_at_the_right_motion_and_where_nothing_is_known() -> None:
+    right = moved(0.5, 0.1).requires_grad_()
+    for known in (right.detach(), torch.full((1, 4, 4), torch.nan)):
+        right.grad = None
+        term = motion_term(right, known)
+        term.backward()
+        assert term.item() == pytest.approx(0, abs=2e-5)
+        assert right.grad is not None
+        assert right.grad.isfinite().all()
+
+
+def test_motion_term_has_the_right_gradient_and_refuses_other_shapes() -> None:
+    predicted, known = moved(0.5, 0.1).double().requires_grad_(), moved(0.1, 0.05).double()
+    assert torch.autograd.gradcheck(lambda motion: motion_term(motion, known), (predicted,))
+    with pytest.raises(ConfigError, match='known has shape'):
+        motion_term(predicted, known[:, :3])
+
+
 def test_depth_supervision_by_hand_leaves_unknown_depth_out_and_caps_the_sky() -> None:
     predicted = torch.tensor([2.0, 50.0, 1.0, 1.0]).reshape(1, 1, 1, 4).requires_grad_()
     known = torch.tensor([1.0, torch.inf, torch.nan, 0.0]).reshape(1, 1, 1, 4)
@@ -342,7 +377,8 @@ def test_no_loss_and_no_gradient_is_nan_on_images_without_texture(kind: str, hal
     with torch.autocast('cpu', torch.bfloat16):
         disparity = sigma.to(half)
         depth = disparity_to_depth(disparity)
-        warped = warp(image, depth, K, pose_matrix(axis_angle.to(half), translation.to(half)), K)
+        motion = pose_matrix(axis_angle.to(half), translation.to(half))
+        warped = warp(image, depth, K, motion, K)
         terms = LossTerms(
             photometric=minimum_reprojection(image.to(half), [warped], [image.to(half)]).loss,
             smoothness_first=smoothness_first(disparity, image),
@@ -351,8 +387,9 @@ def test_no_loss_and_no_gradient_is_nan_on_images_without_texture(kind: str, hal
             zoom_consistency=zoom_consistency(disparity, disparity * 1.1),
             depth=depth_supervision(depth, torch.full_like(depth, torch.inf)),
             self_distillation=self_distillation(depth, depth.detach() * 1.1),
+            seen_motion=motion_term(motion, torch.eye(4).expand(2, 4, 4)),
         )
-        total = terms.total(LossWeights(1, 1, 1, 1, 1, 1, 1))
+        total = terms.total(LossWeights(*[1] * len(terms)))
     total.backward()
     assert all(term is not None and term.dtype == torch.float32 and term.isfinite() for term in terms)
     for value in (sigma, axis_angle, translation):

@@ -70,7 +70,7 @@ def test_the_debug_recipe_trains_two_steps_and_its_folder_explains_itself(cache:
     folder = fit(recipe).folder
     assert load_recipe(folder / 'config.yaml') == recipe
     assert json.loads((folder / 'environment.json').read_text())['versions']['torch'] == torch.__version__.split('+')[0]
-    for term in ('photometric', 'speed', 'zoom_consistency', 'self_distillation', 'depth', 'loss'):
+    for term in ('photometric', 'speed', 'zoom_consistency', 'self_distillation', 'seen_motion', 'depth', 'loss'):
         assert len(read_metric(folder / 'metrics.csv', f'train/{term}')) == 2, term
     for score in ('photometric', 'abs_rel', 'abs_rel_unscaled', 'speed'):
         assert read_metric(folder / 'metrics.csv', f'val/{score}'), score
@@ -149,7 +149,7 @@ def test_a_killed_run_goes_on_bit_for_bit(recipe: Recipe, tmp_path: Path) -> Non
     recipe = replace(
         recipe,
         steps=6,
-        objective=replace(recipe.objective, self_distillation=0.1),
+        objective=replace(recipe.objective, self_distillation=0.1, seen_motion=1.0),
         watch=replace(recipe.watch, save_every=2, validate_every=3),
     )
     whole = fit(replace(recipe, out=str(tmp_path / 'whole'))).folder

@@ -3,12 +3,16 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from sidepth_core.augment import AugmentedBatch, AugmentSettings, augment, plain
-from sidepth_core.data.clips import Batch
-from sidepth_core.losses import depth_supervision
+from sidepth_core.data.clips import Batch, Clip, collate
+from sidepth_core.data.seen_motions import clip_motions
+from sidepth_core.data.synthetic import SyntheticSource
+from sidepth_core.geometry import depth_to_disparity, warp
+from sidepth_core.losses import depth_supervision, motion_term
 from sidepth_core.models import PoseEstimate
 from sidepth_core.training.module import DepthTraining, depth_scores, middle_only
 from sidepth_core.training.networks import Average, LearnedCamera, Networks, make_networks
@@ -17,7 +21,7 @@ from sidepth_core.training.settings import ModelSettings, ObjectiveSettings, Rec
 
 SIZE = (64, 96)
 EVERYTHING = ObjectiveSettings(
-    zoom_consistency=0.1, depth=1.0, self_distillation=0.1, motion_mask=True, speed=0.1
+    zoom_consistency=0.1, depth=1.0, self_distillation=0.1, seen_motion=1.0, motion_mask=True, speed=0.1
 )
 CANONICAL = ModelSettings(
     backbone='mobilenet_v3_large', width=96, height=64, pose_width=96, pose_height=64,
@@ -35,6 +39,7 @@ def batch_of(images: torch.Tensor) -> Batch:
         torch.full((count, frames - 1), 0.1),
         torch.ones(count, frames - 1),
         torch.full((count, 1, height, width), 2.0),
+        torch.full((count, frames - 1, 4, 4), math.nan),
     )
 
 
@@ -98,6 +103,115 @@ def test_the_speed_term_adds_distances_up_to_the_target_in_long_clips(networks: 
     lengths = torch.stack([translation.norm(dim=1) for translation in outcome.motion.translation])
     driven = torch.tensor([3.0, 2.0, 4.0, 12.0])[:, None]
     torch.testing.assert_close(outcome.terms.speed, (lengths - driven).abs().mean(), rtol=1e-4, atol=1e-4)
+
+
+def forward(length: float = 1.0) -> torch.Tensor:
+    """Return T_source_target of both neighbours of a camera that drives forward, (2, 2, 4, 4)."""
+    motion = torch.eye(4).repeat(2, 2, 1, 1)
+    motion[:, 0, 2, 3], motion[:, 1, 2, 3] = length, -length
+    return motion
+
+
+SEEN = ObjectiveSettings(seen_motion=1.0)
+
+
+def test_depth_is_moved_by_the_seen_motion_as_far_as_was_driven(networks: Networks) -> None:
+    view = view_of(noise()._replace(seen_motion=forward(), distance_m=torch.tensor([[1.5, 2.5]] * 2)))
+    outcome = evaluate(networks, view, SEEN, precision='float32')
+    for index, metres in enumerate((1.5, 2.5)):
+        T_source_target = forward(metres)[:, index]
+        expected = warp(view.sources[:, index], outcome.depth_m, view.K_target, T_source_target, view.K_source)
+        torch.testing.assert_close(outcome.warped[index].image, expected.image)
+    assert outcome.motion is not None
+    known = torch.cat([forward(1.5)[:, 0], forward(2.5)[:, 1]])
+    term = motion_term(torch.cat(outcome.motion.T_source_target), known)
+    torch.testing.assert_close(outcome.terms.seen_motion, term)
+
+
+def test_what_depth_learns_does_not_hang_on_the_pose_network_where_motion_is_seen(networks: Networks) -> None:
+    class Wild(torch.nn.Module):
+        def forward(self, first: torch.Tensor, second: torch.Tensor) -> object:
+            del second
+            return PoseEstimate(torch.full((len(first), 3), 0.2), torch.full((len(first), 3), 5.0))
+
+    wild = Networks(networks.depth_net, Wild(), networks.info).eval()  # type: ignore[arg-type] # answers like one
+    seen = view_of(noise()._replace(seen_motion=forward()))
+    unseen = view_of(noise())
+    tame_error, wild_error = (evaluate(n, seen, SEEN, precision='float32').terms.photometric for n in (networks, wild))
+    torch.testing.assert_close(tame_error, wild_error)
+    tame_error, wild_error = (
+        evaluate(n, unseen, SEEN, precision='float32').terms.photometric for n in (networks, wild)
+    )
+    assert tame_error is not None
+    assert tame_error != wild_error
+
+
+def test_without_odometry_the_pose_network_says_how_long_the_seen_motion_is(networks: Networks) -> None:
+    batch = noise()._replace(seen_motion=forward(), distance_m=torch.full((2, 2), math.nan))
+    batch.seen_motion[1] = math.nan  # and everything else where nothing was seen
+    networks.zero_grad()
+    outcome = evaluate(networks, view_of(batch), SEEN, precision='float32')
+    assert outcome.motion is not None
+    predicted = outcome.motion.T_source_target[0]
+    lengths = predicted[:, :3, 3].norm(dim=1)
+    expected = torch.stack([torch.eye(4), predicted[1]])
+    expected[0, 2, 3] = lengths[0]
+    view = view_of(batch)
+    warped = warp(view.sources[:, 0], outcome.depth_m, view.K_target, expected, view.K_source)
+    torch.testing.assert_close(outcome.warped[0].image, warped.image)
+    assert outcome.terms.photometric is not None
+    outcome.terms.photometric.backward()
+    gradients = [parameter.grad for parameter in networks.pose_net.parameters() if parameter.grad is not None]
+    assert gradients
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+class Knowing(Networks):
+    """Networks that answer with given depth, and with a pose network that answers whatever it was made with."""
+
+    def __init__(self, networks: Networks, depth_m: torch.Tensor, turn_rad: float) -> None:
+        class Pose(torch.nn.Module):
+            size = SIZE
+
+            def forward(self, first: torch.Tensor, second: torch.Tensor) -> object:
+                del second
+                ahead = torch.tensor([[0.0, 0.0, -0.5]]).expand(len(first), 3)
+                return PoseEstimate(torch.full((len(first), 3), turn_rad), ahead)
+
+        super().__init__(networks.depth_net, Pose(), networks.info)  # type: ignore[arg-type] # answers like one
+        self.known_m = depth_m
+
+    def disparity(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the sigma of the given depth."""
+        del image
+        return depth_to_disparity(self.known_m)
+
+
+def test_better_depth_is_chosen_although_its_own_motion_is_worse(networks: Networks) -> None:
+    frames = list(SyntheticSource('street', seed=5, frames=3, width=320, height=208, fov_deg=60.0))
+    camera, depth = frames[1].camera, frames[1].depth_m
+    assert camera is not None
+    assert depth is not None
+    images = torch.stack([torch.from_numpy(frame.image).permute(2, 0, 1) for frame in frames])
+    nothing = torch.full((2, 4, 4), math.nan)
+    depth_m = torch.from_numpy(depth)[None]
+    places = torch.stack([torch.from_numpy(np.asarray(frame.T_world_camera)[:3, 3]) for frame in frames])
+    K, driven = torch.from_numpy(camera.matrix).float(), places.diff(dim=0).norm(dim=1).float()
+    clip = Clip(images, K, torch.full((2,), 0.1), driven, depth_m, nothing)
+    clip = clip._replace(seen_motion=torch.from_numpy(clip_motions(clip)).float())
+    view = plain(collate([clip]), (208, 320), SIZE)
+    true_m = depth_m[None].clamp(1, 99)
+    layout, flat = Knowing(networks, true_m, 0.02), Knowing(networks, torch.full_like(true_m, 12.0), 0.0)
+
+    def error(candidate: Networks, settings: ObjectiveSettings) -> float:
+        term = evaluate(candidate, view, settings, precision='float32').terms.photometric
+        assert term is not None
+        return float(term)
+
+    by_own_motion = ObjectiveSettings(auto_mask=False)
+    assert error(layout, by_own_motion) > error(flat, by_own_motion)
+    by_seen_motion = replace(by_own_motion, seen_motion=1.0)
+    assert error(layout, by_seen_motion) < 0.8 * error(flat, by_seen_motion)
 
 
 @pytest.mark.parametrize('grey', [0, 255])
