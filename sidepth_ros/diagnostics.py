@@ -61,10 +61,11 @@ def _type_name(kind: type) -> str:
 
 def input_facts(node: Node, source: CameraInput) -> InputFacts:
     """Return what the graph knows of a camera's topics."""
-    image, info = source.image_topic, source.info_topic
+    image, info, clock = source.image_topic, source.info_topic, node.get_clock()
     return InputFacts(
         topic_facts(node, image, source.image_type, source.incompatible.get(image, '')),
         topic_facts(node, info, source.info_type, source.incompatible.get(info, '')),
+        waits_for_clock=clock.ros_time_is_active and clock.now().nanoseconds == 0,
     )
 
 

@@ -18,6 +18,10 @@ PROFILE_HINT = (
 )
 
 
+FUTURE_S = 0.1
+"""So far ahead of now no stamp is by the steps of a simulated clock alone."""
+
+
 class Level(IntEnum):
     """Levels of diagnostic_msgs/DiagnosticStatus."""
 
@@ -58,10 +62,17 @@ class TopicFacts:
 
 @dataclass(frozen=True)
 class InputFacts:
-    """The two topics of a camera."""
+    """The two topics of a camera, and the clock.
+
+    Attributes:
+        image: The images.
+        info: Their camera_infos.
+        waits_for_clock: Whether use_sim_time is set and nothing has come on /clock yet.
+    """
 
     image: TopicFacts
     info: TopicFacts
+    waits_for_clock: bool = False
 
 
 def findings(report: Report, facts: InputFacts, settings: Settings) -> list[Finding]:
@@ -125,10 +136,23 @@ def _mismatch(report: Report, facts: InputFacts) -> Iterator[Finding]:
     if report.lost and report.images and report.lost > 0.2 * report.images:
         total = report.lost + report.images
         yield Finding(Level.WARN, f'the transport lost {report.lost} of {total} images; {PROFILE_HINT}')
-    if report.other_clock:
+    if facts.waits_for_clock:
         yield Finding(
             Level.WARN,
-            'stamps are of another clock, so latency is not known: play a bag with --clock and set use_sim_time',
+            'use_sim_time is set and nothing has come on /clock: start what publishes it, such as '
+            '`ros2 bag play --clock 100`; until then latency is not known and max_age drops nothing',
+        )
+    elif report.other_clock:
+        yield Finding(
+            Level.WARN,
+            'stamps are of another clock, so latency is not known: play a bag with --clock and set use_sim_time; '
+            'have a camera driver stamp with the time of the system',
+        )
+    ahead_s = -report.latency.p50
+    if ahead_s > FUTURE_S:
+        yield Finding(
+            Level.WARN,
+            f'stamps lie {ahead_s:.3f} s in the future: synchronise the clocks of the machines',
         )
 
 

@@ -69,6 +69,7 @@ def test_missing_camera_info_is_named() -> None:
         ({'fault': 'image that cannot be decoded: step 3'}, Level.WARN, 'step 3'),
         ({'lost': 30}, Level.WARN, 'lost 30 of 130'),
         ({'other_clock': True}, Level.WARN, 'use_sim_time'),
+        ({'latency': Percentiles(-2.0, -1.9, -1.8)}, Level.WARN, 'stamps lie 2.000 s in the future'),
         ({'latency': Percentiles(0.1, 0.7, 0.9)}, Level.WARN, 'above 0.5 s'),
         ({'latency': Percentiles(0.1, 2.5, 2.9)}, Level.ERROR, 'above 2 s'),
         ({'rate_out': 4.0}, Level.WARN, 'below 5'),
@@ -84,3 +85,9 @@ def test_trouble_is_named(changes: dict[str, object], level: Level, word: str) -
 def test_worst_comes_first() -> None:
     report = replace(HEALTHY, stamps_agree=False, latency=Percentiles(3.0, 3.0, 3.0))
     assert [finding.level for finding in findings(report, FACTS, Settings())] == [Level.ERROR, Level.WARN]
+
+
+def test_clock_that_was_never_heard_is_named_instead_of_another_clock() -> None:
+    facts = replace(FACTS, waits_for_clock=True)
+    (found,) = findings(replace(HEALTHY, other_clock=True), facts, Settings())
+    assert 'nothing has come on /clock' in found.sentence
