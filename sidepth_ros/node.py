@@ -49,7 +49,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
         self._settings = declare(self)
         self._loaded = self._used = self._settings
         self._estimator: DepthEstimator | None = None
-        self._is_active = False
+        self._is_active = self._is_finalized = False
         self._reason = ''
         self._swap = Swap()
         if self._settings.threads:
@@ -102,7 +102,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
     def _configure(self) -> None:
         start = time.monotonic()
         estimator = load_estimator(self._settings, len(self._settings.cameras))
-        self._estimator, self._loaded = estimator, self._settings
+        self._estimator, self._loaded, self._swap = estimator, self._settings, Swap()
         self._streams.update({name: self._make_stream(name) for name in self._settings.cameras})
         height, width = estimator.size
         self.get_logger().info(
@@ -152,6 +152,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop and free everything, from whatever state."""
         self._release()
+        self._is_finalized = True
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -195,7 +196,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
         except (SidepthError, OSError) as error:
             return SetParametersResult(successful=False, reason=str(error))
         self._settings = settings
-        self._apply()
+        self._apply(asks_model=any(item.name in MODEL_PARAMETERS for item in parameters))
         return SetParametersResult(successful=True)
 
     def _check_model(self, settings: Settings) -> None:
@@ -208,16 +209,15 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
         if self._is_active:
             make_scale(settings, info)
 
-    def _apply(self) -> None:
+    def _apply(self, *, asks_model: bool) -> None:
         """Use the settings from the next frame on; what needs another model is loaded beside the running one first."""
         if self._estimator is None:
             return
-        if same_model(self._settings, self._loaded):
+        if asks_model:
             self._loader.cancel()
-            self._swap = self._swap._replace(is_loading=False)
-        else:
-            self._swap = Swap(is_loading=True)
-            self._loader.request(self._settings)
+            self._swap = Swap(is_loading=not same_model(self._settings, self._loaded))
+            if self._swap.is_loading:
+                self._loader.request(self._settings)
         if self._is_active:
             self._use_settings()
 
@@ -308,6 +308,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
     def _model_status(self, name: str) -> DiagnosticStatus:
         if self._estimator is None or not self._is_active:
             state = 'inactive' if self._estimator is not None else 'unconfigured'
+            state = 'finalized' if self._is_finalized else state
             level = Level.ERROR if self._reason else Level.OK
             return status(name, level, self._reason or state, {'state': state})
         return model_status(name, self._estimator, self._loaded, self._settings, self._worker.durations(), self._swap)

@@ -138,3 +138,13 @@ def test_wrong_parameters_end_the_node_with_a_sentence(graph: Graph, tiny_checkp
     assert wrong.end(0, timeout_s=180) == 1
     assert "error: engine is 'steam', expected one of" in wrong.said()
     assert 'Traceback' not in wrong.said()
+
+
+def test_node_that_was_shut_down_says_so_and_ends_with_status_0(graph: Graph, tiny_checkpoint: Path) -> None:
+    over = graph.start(tiny_checkpoint, autostart=False)
+    assert graph.change_state('depth', Transition.TRANSITION_CONFIGURE)
+    assert graph.change_state('depth', Transition.TRANSITION_INACTIVE_SHUTDOWN)
+    with graph.hearing(DiagnosticArray, '/diagnostics') as diagnostics:
+        graph.spin_until(lambda: diagnostics, 'diagnostics')
+    assert status_of(diagnostics[-1], 'depth: model').message == 'finalized'
+    assert over.end() == 0

@@ -165,6 +165,11 @@ def test_damaged_checkpoint_leaves_the_old_one_running(
     status = status_of(diagnostics[-1], 'depth: model')
     assert status.level == 1
     assert 'truncated' in status.message
+    # Asking for what runs takes the complaint back.
+    assert graph.set_parameters('depth', checkpoint=old).successful
+    with graph.hearing(DiagnosticArray, '/diagnostics') as diagnostics:
+        graph.spin_until(lambda: len(diagnostics) > 1, 'diagnostics')
+    assert status_of(diagnostics[-1], 'depth: model').message == 'running'
 
 
 def test_weights_without_metres_are_refused_until_relative_is_asked_for(camera: FakeCamera, tmp_path: Path) -> None:
