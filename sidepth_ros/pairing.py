@@ -102,5 +102,12 @@ def _fits(message: Image | CompressedImage, info: CameraInfo) -> bool:
 def _explain(message: Image | CompressedImage, info: CameraInfo | None) -> tuple[str, str]:
     if info is None:
         return NO_INFO, 'an image came and no camera_info yet'
-    width, height = image_size(info)
-    return MISMATCH, f'the image is {message.width}x{message.height}, its camera_info says {width}x{height}'
+    return MISMATCH, mismatch((message.width, message.height), image_size(info))
+
+
+def mismatch(image: tuple[int, int], info: tuple[int, int]) -> str:
+    """Return the sentence on an image and a camera_info whose sizes, width and height, differ."""
+    return (
+        f'the image is {image[0]}x{image[1]}, its camera_info says {info[0]}x{info[1]}: calibrate the camera at the '
+        'size of its images, or have its driver say binning and region of interest'
+    )

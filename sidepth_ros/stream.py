@@ -17,7 +17,7 @@ from sidepth_ros.camera_input import CameraInput
 from sidepth_ros.camera_output import CameraOutput
 from sidepth_ros.conversions import decode_message, make_codec, stamp_ns
 from sidepth_ros.model import Model, describe
-from sidepth_ros.pairing import MISMATCH, Frame
+from sidepth_ros.pairing import MISMATCH, Frame, mismatch
 from sidepth_ros.parameters import Settings
 from sidepth_ros.pipeline import Mailbox, Worker
 from sidepth_ros.processor import Estimate, Processor, View
@@ -180,8 +180,7 @@ class DepthWorker:
             if view.picture.shape[:2] == (source.height, source.width):
                 return Work(stream, frame, view, wanted)
             height, width = view.picture.shape[:2]
-            detail = f'the image is {width}x{height}, its camera_info says {source.width}x{source.height}'
-            self._drop(stream, MISMATCH, detail)
+            self._drop(stream, MISMATCH, mismatch((width, height), (source.width, source.height)))
         return None
 
     def _view(self, stream: Stream, frame: Frame, settings: Settings, *, wants_confidence: bool) -> View:
