@@ -18,6 +18,9 @@ PROFILE_HINT = (
 )
 
 
+LATCHED = ('durability to transient_local', 'reliability to reliable')
+"""What a subscription needs to hear what was published before it was there."""
+
 FUTURE_S = 0.1
 """So far ahead of now no stamp is by the steps of a simulated clock alone."""
 
@@ -78,15 +81,29 @@ class InputFacts:
 def findings(report: Report, facts: InputFacts, settings: Settings) -> list[Finding]:
     """Return what is wrong with a camera, the worst first; empty when all is well."""
     found = [
-        *_silence(facts.image, report.image_age, report.images, report.lost, settings),
-        *_silence(facts.info, report.info_age, report.infos, 0, settings),
+        *_silence(facts.image, report.image_age, report.images, report.lost, settings, PROFILE_HINT),
+        *_silence_of_info(facts.info, report, settings),
         *_mismatch(report, facts),
         *_slowness(report, settings),
     ]
     return sorted(found, key=lambda finding: -finding.level)
 
 
-def _silence(topic: TopicFacts, age_s: float, count: int, lost: int, settings: Settings) -> Iterator[Finding]:
+def _silence_of_info(topic: TopicFacts, report: Report, settings: Settings) -> Iterator[Finding]:
+    if report.infos and report.image_age < settings.input_timeout < report.info_age:
+        yield Finding(Level.WARN, f'no message on {topic.name} for {report.info_age:.1f} s: the last one is used')
+        return
+    latched = (
+        'if it is published only once, set '
+        + ' and '.join(f'qos_overrides.{topic.name}.subscription.{policy}' for policy in LATCHED)
+        + ' for this node'
+    )
+    yield from _silence(topic, report.info_age, report.infos, 0, settings, latched)
+
+
+def _silence(
+    topic: TopicFacts, age_s: float, count: int, lost: int, settings: Settings, advice: str
+) -> Iterator[Finding]:
     if age_s < settings.input_timeout:
         return
     since = 'ever' if count == 0 else f'for {age_s:.1f} s'
@@ -114,7 +131,7 @@ def _silence(topic: TopicFacts, age_s: float, count: int, lost: int, settings: S
         why = f'the transport lost {lost} messages; {PROFILE_HINT}' if lost else 'the camera has stopped'
         yield Finding(Level.ERROR, f'{missing}: {why}')
     else:
-        yield Finding(Level.ERROR, f'{missing}, though {topic.publishers} publish it: {PROFILE_HINT}')
+        yield Finding(Level.ERROR, f'{missing}, though {topic.publishers} publish it: {advice}')
 
 
 def _transport(topic: TopicFacts) -> str:

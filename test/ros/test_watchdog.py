@@ -62,6 +62,14 @@ def test_missing_camera_info_is_named() -> None:
     assert found[0].level == Level.ERROR
 
 
+def test_camera_info_that_is_published_only_once_is_explained_or_used() -> None:
+    (never,) = findings(replace(HEALTHY, infos=0, info_age=float('inf')), FACTS, Settings())
+    assert 'qos_overrides./front/camera_info.subscription.durability to transient_local' in never.sentence
+    assert never.level == Level.ERROR
+    (once,) = findings(replace(HEALTHY, infos=1, info_age=9.0), FACTS, Settings())
+    assert once == (Level.WARN, 'no message on /front/camera_info for 9.0 s: the last one is used')
+
+
 @pytest.mark.parametrize(
     ('changes', 'level', 'word'),
     [
