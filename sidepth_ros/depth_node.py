@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -26,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         status = _run(argv)
     except KeyboardInterrupt:
         status = 0
+    # What is left of the node keeps the DDS participant, whose shared memory would outlive the process.
+    gc.collect()
     sys.stdout.flush()
     sys.stderr.flush()
     # Everything of ours has ended. What the interpreter would do now is take torch apart, which takes seconds, and

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -17,6 +19,7 @@ from sensor_msgs.msg import Image
 
 pytestmark = pytest.mark.ros
 
+SHARED_MEMORY = Path('/dev/shm')  # noqa: S108 - looked at, not written to
 CYCLES = 50
 GROWTH_MIB = 60
 """What fifty cycles may leave behind. One model that was not freed each time would be fifty times 8 MiB."""
@@ -131,6 +134,23 @@ def test_signals_end_a_node_that_is_still_starting(graph: Graph, tiny_checkpoint
             time.sleep(seconds)
             assert starting.end(number) == 0
             assert 'Traceback' not in starting.said()
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_ended_node_leaves_no_shared_memory(graph: Graph, tiny_checkpoint: Path, number: signal.Signals) -> None:
+    process = graph.start(tiny_checkpoint)
+    process.wait_for_words('active: listening')
+    # Not those of this process, which the node looks into, nor the ports, which belong to the whole domain.
+    segments = {name for name in shared_memory(process.pid) - shared_memory(os.getpid()) if '_port' not in name}
+    if not segments:
+        pytest.skip('this middleware has no shared memory')
+    assert process.end(number) == 0
+    assert not segments & {path.name for path in SHARED_MEMORY.iterdir()}
+
+
+def shared_memory(pid: int) -> set[str]:
+    """Return the names of Fast DDS' files in shared memory that a process maps."""
+    return set(re.findall(rf'{SHARED_MEMORY}/(fast\w+)', Path(f'/proc/{pid}/maps').read_text()))
 
 
 def test_wrong_parameters_end_the_node_with_a_sentence(graph: Graph, tiny_checkpoint: Path) -> None:
