@@ -69,7 +69,7 @@ def fit(recipe: Recipe) -> Run:
     trainer.fit(module, datamodule=data, ckpt_path=state, weights_only=True)
     if not trainer.is_global_zero:
         return Run(folder, None, ())
-    notes = save_camera(folder, module.learned_camera)
+    notes = save_camera(folder, module.learned_camera, learns_depth=not recipe.objective.seen_motion)
     if not recipe.checkpoint or not recipe.data.test_share:
         return Run(folder, None, notes)
     try:
@@ -155,7 +155,7 @@ def save_average(directory: Path, metrics: dict[str, float], *, module: DepthTra
     save_checkpoint(directory, Checkpoint(networks.depth_net, networks.pose_net, info))
 
 
-def save_camera(folder: Path, camera: Camera | None) -> tuple[str, ...]:
+def save_camera(folder: Path, camera: Camera | None, *, learns_depth: bool) -> tuple[str, ...]:
     """Write the camera that was learned, if there is one, and return what to say of it."""
     if camera is None:
         return ()
@@ -166,7 +166,10 @@ def save_camera(folder: Path, camera: Camera | None) -> tuple[str, ...]:
         f'learned camera: {path}, {horizontal:.0f} x {vertical:.0f} degrees. Only the turns of a recording tell it: on '
         'straight drives it may end anywhere. A calibration (camera=FILE) is better'
     )
-    return (note,)
+    if learns_depth:
+        return (note,)
+    again = f'depth learned nothing of those recordings: how they moved is seen with a camera only. Next: camera={path}'
+    return (note, again)
 
 
 def training_data(recipe: Recipe) -> tuple[str, ...]:

@@ -72,9 +72,10 @@ def evaluate(
         disparity = networks.disparity(view.depth_input)
     depth_m = networks.depth(disparity, view.K_target)
     farthest_m = networks.farthest(view.K_target)
+    synthesised = _where_seen(disparity, view) if weights.seen_motion else disparity
     terms = LossTerms(
-        smoothness_first=losses.smoothness_first(disparity, view.target) if weights.smoothness_first else None,
-        smoothness_second=losses.smoothness_second(disparity, view.target) if weights.smoothness_second else None,
+        smoothness_first=losses.smoothness_first(synthesised, view.target) if weights.smoothness_first else None,
+        smoothness_second=losses.smoothness_second(synthesised, view.target) if weights.smoothness_second else None,
         depth=losses.depth_supervision(depth_m, view.depth_m, farthest_m) if weights.depth else None,
     )
     if supervised:
@@ -83,8 +84,9 @@ def evaluate(
     with autocast(view.target.device, precision):
         motion = _motion(networks, view.pose_frames)
     seen = _seen(motion, view) if weights.seen_motion else motion.T_source_target
+    moved_m = networks.depth(synthesised, view.K_target)
     warped = [
-        warp(source, depth_m, view.K_target, T_source_target, view.K_source)
+        warp(source, moved_m, view.K_target, T_source_target, view.K_source)
         for source, T_source_target in zip(view.sources.unbind(1), seen, strict=True)
     ]
     identities = view.identities.unbind(1) if settings.auto_mask else ()
@@ -130,6 +132,15 @@ def _driven(distance_m: Tensor) -> list[Tensor]:
     middle = distance_m.shape[1] // 2
     driven = [distance_m[:, index:middle].sum(1) for index in range(middle)]
     return driven + [distance_m[:, middle : index + 1].sum(1) for index in range(middle, distance_m.shape[1])]
+
+
+def _where_seen(disparity: Tensor, view: AugmentedBatch) -> Tensor:
+    """Return disparity (B, 1, h, w), without a gradient in clips none of whose motions was seen.
+
+    There only the pose network and the learned camera learn, and smoothness has nothing to weigh against.
+    """
+    is_seen = view.seen_motion.isfinite().all(3).all(2).any(1)[:, None, None, None]
+    return torch.where(is_seen, disparity, disparity.detach())
 
 
 def _seen(motion: Motion, view: AugmentedBatch) -> list[Tensor]:

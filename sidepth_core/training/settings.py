@@ -167,7 +167,7 @@ class ObjectiveSettings:
         self_distillation: Weight of the agreement with the averaged weights' prediction on the un-zoomed image.
         seen_motion: Weight of the distance between the pose network's motion and the one that corners seen in both
             images show. Where it is not 0, depth is moved by the latter (its length is the distance driven, else the
-            pose network's), so that depth does not learn from wrong motions. The camera has to be known.
+            pose network's), and depth learns nothing from clips where none was seen, as of an unknown camera.
         auto_mask: Leave out pixels that an un-warped neighbour explains better: still, or moving along.
         motion_mask: Leave out infinite-depth holes of the averaged weights, which cars moving along tear.
         supervised_steps: First steps that learn from known depth only, without warps and pose: three times cheaper.
@@ -209,8 +209,8 @@ class OptimiserSettings:
 
     Attributes:
         learning_rate: Step size after the warm-up.
-        pose_rate: Step size of the pose network, as a multiple of learning_rate: new to a camera, it has to be right
-            before depth can learn from it.
+        pose_rate: Step size of the pose network, as a multiple of learning_rate: new to a camera, it has the longer way
+            to go.
         batch_size: Clips a step on each process.
         warmup_steps: Steps over which the rate rises linearly to learning_rate.
         warmup_start: Share of learning_rate that the warm-up starts from, 0..1.

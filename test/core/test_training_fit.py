@@ -17,13 +17,14 @@ import safetensors.torch
 import torch
 import yaml
 
+from sidepth_core.camera import Camera
 from sidepth_core.checkpoint import load_checkpoint
 from sidepth_core.data.calibration import read_calibration
 from sidepth_core.data.synthetic import SyntheticSource
 from sidepth_core.data.synthetic.export import write_folder
 from sidepth_core.errors import ConfigError
 from sidepth_core.training import clip_data
-from sidepth_core.training.fit import fit, scale_of
+from sidepth_core.training.fit import fit, save_camera, scale_of
 from sidepth_core.training.health import CollapseError
 from sidepth_core.training.metrics import read_metric
 from sidepth_core.training.parts import Parts, Source
@@ -124,6 +125,13 @@ def test_a_camera_that_nobody_knows_is_learned_and_written_down(recipe: Recipe, 
     assert run.comparison is not None
     assert run.comparison.rows[0].name == 'AbsRel, median-scaled'
     assert any(row.name == 'view synthesis, same motion' for row in run.comparison.rows)
+
+
+def test_a_learned_camera_that_depth_could_not_use_yet_is_said_to_be_for_the_next_run(tmp_path: Path) -> None:
+    notes = save_camera(tmp_path, Camera(160, 120, 100, 100, 80, 60), learns_depth=False)
+    assert notes[1].endswith(f'camera={tmp_path / "camera.json"}')
+    assert len(save_camera(tmp_path, Camera(160, 120, 100, 100, 80, 60), learns_depth=True)) == 1
+    assert save_camera(tmp_path, None, learns_depth=False) == ()
 
 
 def test_one_clip_can_be_learned_by_heart(recipe: Recipe) -> None:

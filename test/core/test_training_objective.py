@@ -166,6 +166,23 @@ def test_without_odometry_the_pose_network_says_how_long_the_seen_motion_is(netw
     assert all(gradient.isfinite().all() for gradient in gradients)
 
 
+def test_depth_learns_nothing_where_no_motion_was_seen(networks: Networks) -> None:
+    half = forward()
+    half[0] = math.nan
+    gradients = {}
+    for name, seen in (('none', torch.full_like(half, math.nan)), ('half', half)):
+        networks.zero_grad()
+        terms = evaluate(networks, view_of(noise()._replace(seen_motion=seen)), SEEN, precision='float32').terms
+        terms.total(SEEN.weights).backward()
+        gradients[name] = [
+            max(float(parameter.grad.abs().max()) for parameter in part.parameters() if parameter.grad is not None)
+            for part in (networks.depth_net, networks.pose_net)
+        ]
+    assert gradients['none'][0] == 0
+    assert gradients['none'][1] > 0
+    assert min(gradients['half']) > 0
+
+
 class Knowing(Networks):
     """Networks that answer with given depth, and with a pose network that answers whatever it was made with."""
 
