@@ -79,7 +79,10 @@ def _run(argv: Sequence[str] | None) -> int:
     except (SidepthError, ParameterException) as error:
         print(f'error: {error}', file=sys.stderr)  # noqa: T201 - there is no node to log with
         return 1
-    except Exception:
+    except Exception as error:
+        if not _on_graph.is_set():
+            print(f'error: the command line or a parameters file cannot be read: {error}', file=sys.stderr)  # noqa: T201
+            return 1
         # A signal ends the context between two calls of ours, and the second one fails: that is the end, not a fault.
         if rclpy.ok():
             raise

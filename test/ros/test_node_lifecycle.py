@@ -168,3 +168,14 @@ def test_node_that_was_shut_down_says_so_and_ends_with_status_0(graph: Graph, ti
         graph.spin_until(lambda: diagnostics, 'diagnostics')
     assert status_of(diagnostics[-1], 'depth: model').message == 'finalized'
     assert over.end() == 0
+
+
+def test_parameters_file_that_cannot_be_read_ends_the_node_with_status_1(
+    graph: Graph, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / 'broken.yaml'
+    broken.write_text('depth: [1,\n')
+    node = graph.start(tiny_checkpoint, '--params-file', str(broken))
+    assert node.end(0, timeout_s=180) == 1
+    assert 'error: the command line or a parameters file cannot be read' in node.said()
+    assert 'Traceback' not in node.said()
