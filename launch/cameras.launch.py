@@ -13,6 +13,7 @@ from launch.actions import OpaqueFunction
 
 from sidepth_core.errors import ConfigError
 from sidepth_ros.launching import (
+    CameraTopics,
     argument,
     camera_topics,
     depth_node,
@@ -49,15 +50,20 @@ def start(context: LaunchContext) -> list[object]:
     cameras = names(context, 'cameras')
     if not cameras or len(set(cameras)) != len(cameras):
         raise ConfigError(f"launch argument cameras is {cameras}, expected names, each another: 'front,left'")
-    parameters: dict[str, object] = {'cameras': cameras, 'image_transport': text(context, 'image_transport')}
+    topics = {camera: topics_of(context, camera) for camera in cameras}
+    parameters: dict[str, object] = {'cameras': cameras, 'image_transport': topics[cameras[0]].transport}
     if text(context, 'batch_wait'):
         parameters['batch_wait'] = number(context, 'batch_wait')
-    node = depth_node(context, parameters, [rule for camera in cameras for rule in remappings(context, camera)])
+    node = depth_node(context, parameters, [rule for camera in cameras for rule in remappings(camera, topics[camera])])
     driven = drive_to_active(context, node) if flag(context, 'autostart') else []
     return [*shared_memory_warning(), node, *driven]
 
 
-def remappings(context: LaunchContext, camera: str) -> list[tuple[str, str]]:
+def topics_of(context: LaunchContext, camera: str) -> CameraTopics:
     """Return where one camera's image and camera_info come from."""
-    topics = camera_topics(f'{camera}/{text(context, "image")}', text(context, 'image_transport'))
+    return camera_topics(f'{camera}/{text(context, "image")}', text(context, 'image_transport'))
+
+
+def remappings(camera: str, topics: CameraTopics) -> list[tuple[str, str]]:
+    """Return the rules that make the node listen there."""
     return [(f'{camera}/image', topics.image), (f'{camera}/camera_info', topics.camera_info)]

@@ -27,6 +27,7 @@ from sidepth_ros.launching import (
     flag,
     is_installed,
     node_arguments,
+    number,
     shared_memory_warning,
     text,
 )
@@ -81,7 +82,8 @@ def start(context: LaunchContext) -> list[object]:
 
 def topics_of(context: LaunchContext) -> CameraTopics:
     """Return the camera's topics: those that are named, else those of the bag."""
-    image, camera, bag = text(context, 'image'), text(context, 'camera_name'), text(context, 'bag')
+    image, bag = text(context, 'image'), text(context, 'bag')
+    camera = text(context, 'camera_name').rstrip('/')
     if bag and not image and not camera:
         topics = bag_topics(existing('bag', bag))
     else:
@@ -93,7 +95,7 @@ def bag_player(context: LaunchContext) -> list[object]:
     """Return the process that plays the bag and is the clock."""
     bag = existing('bag', text(context, 'bag'))
     loop = ['--loop'] if flag(context, 'bag_loop') else []
-    command = ['ros2', 'bag', 'play', str(bag), '--clock', '100', '--rate', text(context, 'bag_rate'), *loop]
+    command = ['ros2', 'bag', 'play', str(bag), '--clock', '100', '--rate', f'{number(context, "bag_rate"):g}', *loop]
     return [
         LogInfo(msg=f'playing {bag}'),
         ExecuteProcess(

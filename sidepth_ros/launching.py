@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ SMALL_SHM_BYTES = 256 * 2**20
 ENGINES = ('', 'eager', 'channels_last', 'compiled')
 PRECISIONS = ('', 'float32', 'bf16', 'fp16')
 SCALE_SOURCES = ('', 'checkpoint', 'fixed', 'relative')
+TOPIC = re.compile(r'(~?/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*', re.ASCII)
+"""What ROS takes for the name of a topic."""
 
 
 def argument(name: str, default: str | None, description: str, choices: Sequence[str] = ()) -> DeclareLaunchArgument:
@@ -80,6 +83,18 @@ def existing(name: str, value: str) -> Path:
     return path
 
 
+def existing_file(name: str, value: str) -> Path:
+    """Return the file that a launch argument names; launch itself starts a node without the one it does not find.
+
+    Raises:
+        ConfigError: If there is no such file.
+    """
+    path = existing(name, value)
+    if not path.is_file():
+        raise ConfigError(f'launch argument {name} is {value!r}: expected a file')
+    return path
+
+
 class CameraTopics(NamedTuple):
     """What the node's `image` and `camera_info` are remapped to.
 
@@ -95,8 +110,16 @@ class CameraTopics(NamedTuple):
 
 
 def camera_topics(image: str, transport: str) -> CameraTopics:
-    """Return the topics of a camera as image_transport names them."""
+    """Return the topics of a camera as image_transport names them.
+
+    Raises:
+        ConfigError: If `image` cannot be the name of a topic.
+    """
     base = image.removesuffix('/compressed')
+    if not TOPIC.fullmatch(base):
+        raise ConfigError(f'{image!r} is no name of a topic: expected one as ROS takes it, such as front/image_raw')
+    if image.endswith('/compressed'):
+        transport = 'compressed'
     namespace, _, _ = base.rpartition('/')
     return CameraTopics(
         f'{base}/compressed' if transport == 'compressed' else image,
@@ -194,7 +217,7 @@ def depth_node(
         executable='depth_node',
         name='depth',
         namespace=text(context, 'namespace'),
-        parameters=[text(context, 'params_file'), own],
+        parameters=[str(existing_file('params_file', text(context, 'params_file'))), own],
         remappings=list(remappings),
         arguments=['--ros-args', '--log-level', text(context, 'log_level')],
         additional_env=fastdds_environment(text(context, 'fastdds_profile')),

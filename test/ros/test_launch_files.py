@@ -107,14 +107,28 @@ def test_number_that_is_none_is_refused() -> None:
         ({'image': '/image'}, ('/image', '/camera_info', 'raw')),
         ({'image': 'image'}, ('image', 'camera_info', 'raw')),
         ({'camera_info': '/calibration'}, ('camera/image_raw', '/calibration', 'raw')),
-        (
-            {'image': '/cam/image/compressed', 'image_transport': 'compressed'},
-            ('/cam/image/compressed', '/cam/camera_info', 'compressed'),
-        ),
+        ({'image': '/cam/image/compressed'}, ('/cam/image/compressed', '/cam/camera_info', 'compressed')),
+        ({'camera_name': '/front/'}, ('/front/image_raw', '/front/camera_info', 'raw')),
     ],
 )
 def test_camera_topics_follow_the_conventions(given: dict[str, str], expected: tuple[str, str, str]) -> None:
     assert load('depth').topics_of(context_of('depth', **given)) == expected
+
+
+def test_name_that_ros_does_not_take_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'my camera/image_raw' is no name of a topic"):
+        load('depth').topics_of(context_of('depth', camera_name='my camera'))
+
+
+@pytest.mark.parametrize(('value', 'words'), [('/no.yaml', 'there is no such file'), ('/', 'expected a file')])
+def test_missing_parameters_file_is_refused(value: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        launching.depth_node(context_of('depth', params_file=value), {}, [])
+
+
+def test_rate_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="bag_rate is 'fast', expected a number"):
+        load('depth').start(context_of('depth', bag=str(tmp_path), image='/image', bag_rate='fast'))
 
 
 def test_topics_are_found_in_the_bag(tmp_path: Path) -> None:
@@ -189,8 +203,9 @@ def test_rviz_that_is_not_installed_is_said_and_nothing_more(monkeypatch: pytest
 
 
 def test_several_cameras_are_remapped_each() -> None:
-    context = context_of('cameras', image_transport='compressed')
-    assert load('cameras').remappings(context, 'left') == [
+    launch = load('cameras')
+    topics = launch.topics_of(context_of('cameras', image_transport='compressed'), 'left')
+    assert launch.remappings('left', topics) == [
         ('left/image', 'left/image_raw/compressed'), ('left/camera_info', 'left/camera_info'),
     ]
 
