@@ -85,6 +85,8 @@ def evaluate(
         motion = _motion(networks, view.pose_frames)
     seen = _seen(motion, view) if weights.seen_motion else motion.T_source_target
     moved_m = networks.depth(synthesised, view.K_target)
+    if weights.seen_motion:
+        moved_m = _without_scale(moved_m, view.distance_m)
     warped = [
         warp(source, moved_m, view.K_target, T_source_target, view.K_source)
         for source, T_source_target in zip(view.sources.unbind(1), seen, strict=True)
@@ -141,6 +143,16 @@ def _where_seen(disparity: Tensor, view: AugmentedBatch) -> Tensor:
     """
     is_seen = view.seen_motion.isfinite().all(3).all(2).any(1)[:, None, None, None]
     return torch.where(is_seen, disparity, disparity.detach())
+
+
+def _without_scale(depth_m: Tensor, distance_m: Tensor) -> Tensor:
+    """Return depth (B, 1, h, w), with a gradient that does not scale it in clips whose distance nobody measured.
+
+    There depth and motion may grow together without a difference, and would: the metres that depth started with go.
+    """
+    is_measured = distance_m.isfinite().all(1)[:, None, None, None]
+    size = depth_m.log().mean((1, 2, 3), keepdim=True)
+    return torch.where(is_measured, depth_m, depth_m * (size.detach() - size).exp())
 
 
 def _seen(motion: Motion, view: AugmentedBatch) -> list[Tensor]:

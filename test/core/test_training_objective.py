@@ -183,6 +183,23 @@ def test_depth_learns_nothing_where_no_motion_was_seen(networks: Networks) -> No
     assert min(gradients['half']) > 0
 
 
+@pytest.mark.parametrize(('metres', 'pulls'), [(math.nan, False), (1.0, True)])
+def test_view_synthesis_pulls_at_the_scale_of_depth_only_where_distance_was_measured(
+    networks: Networks, metres: float, pulls: bool
+) -> None:
+    class Scaled(Networks):
+        def depth(self, disparity: torch.Tensor, K: torch.Tensor) -> torch.Tensor:
+            return factor * super().depth(disparity, K)
+
+    factor = torch.ones((), requires_grad=True)
+    batch = noise()._replace(seen_motion=forward(), distance_m=torch.full((2, 2), metres))
+    scaled = Scaled(networks.depth_net, networks.pose_net, networks.info).eval()
+    outcome = evaluate(scaled, view_of(batch), SEEN, precision='float32')
+    assert outcome.terms.photometric is not None
+    (gradient,) = torch.autograd.grad(outcome.terms.photometric, factor)
+    assert (abs(gradient.item()) > 1e-5) == pulls
+
+
 class Knowing(Networks):
     """Networks that answer with given depth, and with a pose network that answers whatever it was made with."""
 
