@@ -292,6 +292,25 @@ def test_flat_depth_is_found_out_however_good_its_motion_is(subject: Subject, or
     assert math.isnan(first.factor)
 
 
+class Lost(Flat):
+    """A network that knows how far it went, and not where."""
+
+    def pose(self, before: Image, now: Image) -> npt.NDArray[np.float64]:
+        """Return a turn by 10 degrees, and the true length to the side."""
+        angle = np.radians(10)
+        motion = np.eye(4)
+        motion[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+        motion[0, 3] = np.linalg.norm(super().pose(before, now)[:3, 3])
+        return motion
+
+
+def test_without_odometry_corners_show_which_depth_is_flat(oracle: Oracle) -> None:
+    layout, lost = Oracle('layout', oracle.estimator, None), Lost('lost', oracle.estimator, oracle.pose_net)
+    bare = [replace(frame, T_world_camera=None) for frame in FRAMES[:4]]
+    first, second = fit_by_same_motion(layout, lost, bare)
+    assert first.error < 0.7 * second.error
+
+
 def test_a_true_path_tells_how_far_depth_is_from_metres(oracle: Oracle) -> None:
     near = Oracle('near', oracle.estimator, None)
     object.__setattr__(near, 'factor', 0.8)
