@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from sidepth_core import __version__
 from sidepth_core.errors import SidepthError
@@ -70,5 +72,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f'error: no command {command!r}: {hint}', file=sys.stderr)
         return 2
     let_threads_sleep()
-    module = importlib.import_module(f'sidepth_core.cli.{command.replace("-", "_")}')
-    return run(module.main, rest)
+    return run(_module(command).main, rest)
+
+
+def _module(command: str) -> Any:  # noqa: ANN401 - a module with `main(argv) -> exit status`
+    """Import a command. Ctrl-C ends the process at once: raised in the middle of an import it can be lost there."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        return importlib.import_module(f'sidepth_core.cli.{command.replace("-", "_")}')
+    finally:
+        signal.signal(signal.SIGINT, before)

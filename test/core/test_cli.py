@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import importlib
+import signal
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -32,6 +34,18 @@ def test_an_error_of_ours_is_one_line_and_status_two(capsys: pytest.CaptureFixtu
 
     assert cli.run(fails, []) == 2
     assert capsys.readouterr().err == 'error: the sky is too low\n'
+
+
+def test_an_interruption_ends_a_command_that_is_being_imported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    handlers = []
+
+    def imported(_: str) -> SimpleNamespace:
+        handlers.append(signal.getsignal(signal.SIGINT))
+        return SimpleNamespace(main=lambda _: handlers.append(signal.getsignal(signal.SIGINT)) or 0)
+
+    monkeypatch.setattr(importlib, 'import_module', imported)
+    assert cli.main(['train']) == 0
+    assert handlers == [signal.SIG_DFL, signal.default_int_handler]
 
 
 def test_what_the_disk_refuses_is_one_line_and_status_two(
