@@ -22,6 +22,7 @@ from launch.actions import (
 )
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
+from launch.events.process import ProcessExited
 from launch_ros.actions import Node
 
 from sidepth_core.errors import ConfigError
@@ -90,10 +91,10 @@ def start(context: LaunchContext) -> list[object]:
         raise ConfigError('launch argument moving_only needs odometry to tell motion')
     out = folder(context, cameras)
     recorder = record(context, topics_of(context, cameras), out)
-    finished = [
-        LogInfo(msg=f'recorded {out}. Fine-tune on it: ros2 launch sidepth_ros finetune.launch.py bag:={out}'),
-        EmitEvent(event=Shutdown(reason='the recorder has ended')),
-    ]
+
+    def finished(_: ProcessExited, __: LaunchContext) -> list[object]:
+        return [LogInfo(msg=outcome(out)), EmitEvent(event=Shutdown(reason='the recorder has ended'))]
+
     return [
         LogInfo(msg=f'recording into {out}'),
         recorder,
@@ -145,6 +146,13 @@ def record(context: LaunchContext, topics: list[str], out: Path) -> ExecuteProce
         sigterm_timeout=CLOSE_SECONDS,
         output='screen',
     )
+
+
+def outcome(out: Path) -> str:
+    """Return what to say of a recording that has ended; its recorder writes the metadata last."""
+    if (out / 'metadata.yaml').is_file():
+        return f'recorded {out}. Fine-tune on it: ros2 launch sidepth_ros finetune.launch.py bag:={out}'
+    return f"no finished recording in {out}: the reason is in the recorder's own message above"
 
 
 def watch_disk(context: LaunchContext, out: Path) -> list[object]:

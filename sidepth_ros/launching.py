@@ -68,7 +68,8 @@ def number(context: LaunchContext, name: str) -> float:
 
 def names(context: LaunchContext, name: str) -> list[str]:
     """Return the value of a launch argument as a list: 'front,left' gives ['front', 'left']."""
-    return [part.strip() for part in text(context, name).strip('[]').split(',') if part.strip()]
+    parts = (part.strip(' \'"') for part in text(context, name).strip('[]').split(','))
+    return [part for part in parts if part]
 
 
 def existing(name: str, value: str) -> Path:

@@ -210,6 +210,10 @@ def test_several_cameras_are_remapped_each() -> None:
     ]
 
 
+def test_names_are_read_as_a_list_of_python_too() -> None:
+    assert launching.names(context_of('cameras', cameras="['front', 'left']"), 'cameras') == ['front', 'left']
+
+
 def test_camera_named_twice_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"cameras is \['front', 'front'\], expected names"):
         load('cameras').start(context_of('cameras', cameras='front, front'))
@@ -226,6 +230,12 @@ def test_recorded_topics_are_absolute_and_complete() -> None:
 def test_recording_over_another_one_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match='which exists: name a new folder'):
         load('record').start(context_of('record', out=str(tmp_path)))
+
+
+def test_recorder_that_left_no_bag_is_not_called_a_recording(tmp_path: Path) -> None:
+    assert load('record').outcome(tmp_path).startswith('no finished recording')
+    (tmp_path / 'metadata.yaml').write_text('')
+    assert f'bag:={tmp_path}' in load('record').outcome(tmp_path)
 
 
 def test_recording_onto_a_full_disk_is_refused(tmp_path: Path) -> None:
