@@ -266,15 +266,14 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
 
     def _on_save_snapshot(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Save what each camera sees now."""
+        return _answered(response, self._save_all)
+
+    def _save_all(self) -> list[str]:
         directory = Path(self._settings.snapshot_directory).expanduser()
-        try:
-            folders = [folder for stream in self._streams.values() if (folder := self._save(stream, directory))]
-        except (SidepthError, OSError) as error:
-            response.success, response.message = False, describe(error)
-            return response
-        response.success = bool(folders)
-        response.message = '\n'.join(map(str, folders)) or 'no image has arrived: is the node active?'
-        return response
+        folders = [str(folder) for stream in self._streams.values() if (folder := self._save(stream, directory))]
+        if not folders:
+            raise SidepthError('no image has arrived: is the node active?')
+        return folders
 
     def _save(self, stream: Stream, directory: Path) -> Path | None:
         taken = self._worker.estimate(stream)
@@ -294,9 +293,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
 
     def _on_list_checkpoints(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """List the built-in checkpoint and those in checkpoint_directory."""
-        lines = list_checkpoints(Path(self._settings.checkpoint_directory).expanduser())
-        response.success, response.message = True, '\n'.join(lines)
-        return response
+        return _answered(response, lambda: list_checkpoints(Path(self._settings.checkpoint_directory).expanduser()))
 
     def _publish_diagnostics(self) -> None:
         name = self.get_name()
@@ -318,3 +315,12 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
         found = findings(report, input_facts(self, stream.input), self._settings)
         name = f'{self.get_name()}: {stream.name or "camera"}'
         return camera_status(name, report, found, idle=not stream.output.wanted())
+
+
+def _answered(response: Trigger.Response, work: Callable[[], list[str]]) -> Trigger.Response:
+    """Return a service's response with the lines of what was done, or with the reason why it could not be."""
+    try:
+        response.message, response.success = '\n'.join(work()), True
+    except Exception as error:  # noqa: BLE001 - what a service raises ends the node
+        response.message, response.success = describe(error), False
+    return response

@@ -86,16 +86,20 @@ def write_ply(path: Path, points: npt.NDArray[np.float32]) -> None:
 
 
 def list_checkpoints(directory: Path) -> list[str]:
-    """Return a line for each checkpoint: the built-in one and those below a directory, newest first."""
-    found = [path.parent for path in directory.glob(f'**/{INFO_FILE}')] if directory.is_dir() else []
-    found.sort(key=lambda path: (path / INFO_FILE).stat().st_mtime, reverse=True)
-    return [_line(path) for path in (DEFAULT_CHECKPOINT, *found)]
+    """Return a line for each checkpoint: the built-in one and those below a directory, newest first.
+
+    Raises:
+        OSError: If the directory cannot be searched.
+    """
+    found = [path for path in directory.glob(f'**/{INFO_FILE}') if path.is_file()] if directory.is_dir() else []
+    found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    return [_line(path) for path in (DEFAULT_CHECKPOINT, *(path.parent for path in found))]
 
 
 def _line(path: Path) -> str:
     try:
         info = load_info(path)
-    except CheckpointError as error:
+    except (CheckpointError, OSError) as error:
         return f'{path}: {error}'
     metrics = ', '.join(f'{name} {value:.3g}' for name, value in info.metrics.items())
     size = f'{info.image_width}x{info.image_height}'

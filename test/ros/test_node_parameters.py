@@ -202,6 +202,17 @@ def test_snapshot_holds_what_the_camera_sees(camera: FakeCamera) -> None:
     }  # fmt: skip
 
 
+def test_snapshot_that_cannot_be_written_is_answered_with_the_reason(camera: FakeCamera) -> None:
+    graph = camera.graph
+    before = graph.get_parameter('depth', 'snapshot_directory')
+    median_depth(camera)
+    assert graph.set_parameters('depth', snapshot_directory='/proc/nothing').successful
+    response = graph.call(Trigger, 'depth/save_snapshot', Trigger.Request())
+    assert not response.success
+    assert '/proc/nothing' in response.message
+    assert graph.set_parameters('depth', snapshot_directory=before).successful
+
+
 def test_checkpoints_are_listed(camera: FakeCamera) -> None:
     response = camera.graph.call(Trigger, 'depth/list_checkpoints', Trigger.Request())
     assert response.success

@@ -68,10 +68,13 @@ def test_checkpoints_are_listed_newest_first_and_broken_ones_named(tmp_path: Pat
     write_checkpoint(tmp_path / 'good', seed=0)
     (tmp_path / 'bad').mkdir()
     (tmp_path / 'bad' / 'model.json').write_text('{')
+    (tmp_path / 'folder' / 'model.json').mkdir(parents=True)
+    (tmp_path / 'gone').mkdir()
+    (tmp_path / 'gone' / 'model.json').symlink_to('/nowhere')
     lines = list_checkpoints(tmp_path)[1:]
     assert lines[0].startswith(f'{tmp_path / "bad"}: ')
     assert 'not complete' in lines[0] or 'not JSON' in lines[0]
-    assert lines[1] == f'{tmp_path / "good"}: mobilenet_v3_large 64x32, metric'
+    assert lines[1:] == [f'{tmp_path / "good"}: mobilenet_v3_large 64x32, metric']
 
 
 def test_missing_folder_lists_the_built_in_checkpoint_only(tmp_path: Path) -> None:
