@@ -15,7 +15,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
-from sidepth_core.checkpoint import load_info
+from sidepth_core.checkpoint import HUB, load_info
 from sidepth_core.errors import ScaleError, SidepthError
 from sidepth_core.inference import DepthEstimator
 from sidepth_ros.camera_input import CameraInput
@@ -193,8 +193,8 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
         try:
             settings = self._settings.changed(values_of(parameters))
             self._check_model(settings)
-        except (SidepthError, OSError) as error:
-            return SetParametersResult(successful=False, reason=str(error))
+        except Exception as error:  # noqa: BLE001 - what this callback raises ends the node
+            return SetParametersResult(successful=False, reason=describe(error))
         self._settings = settings
         self._apply(asks_model=any(item.name in MODEL_PARAMETERS for item in parameters))
         return SetParametersResult(successful=True)
@@ -205,6 +205,8 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
             return
         info = self._estimator.info
         if not same_model(settings, self._loaded):
+            if settings.checkpoint.startswith(HUB):
+                return  # its download would hold up images, and belongs to the loader
             info = load_info(settings.checkpoint or None)
         if self._is_active:
             make_scale(settings, info)

@@ -94,6 +94,7 @@ def test_every_setting_works_from_the_next_frame_on(
         ({'confidence_gate': True}, "needs confidence 'flip' or 'zoom'"),
         ({'network_size': '100x100'}, 'multiples of 32'),
         ({'checkpoint': '/no/such/folder'}, '/no/such/folder'),
+        ({'checkpoint': '~nobody_of_that_name/best'}, 'home directory'),
         ({'image_transport': 'compressed'}, ''),
         ({'cloud_stride': 99}, ''),
     ],
@@ -170,6 +171,16 @@ def test_damaged_checkpoint_leaves_the_old_one_running(
     with graph.hearing(DiagnosticArray, '/diagnostics') as diagnostics:
         graph.spin_until(lambda: len(diagnostics) > 1, 'diagnostics')
     assert status_of(diagnostics[-1], 'depth: model').message == 'running'
+
+
+def test_checkpoint_that_cannot_be_downloaded_leaves_the_old_one_running(camera: FakeCamera) -> None:
+    graph = camera.graph
+    old = graph.get_parameter('depth', 'checkpoint')
+    # Taken at once, for a download must not hold up images; what became of it is said when it is known.
+    assert graph.set_parameters('depth', checkpoint='hf://nobody').successful
+    words = "the running model stays: 'hf://nobody' names no repository"
+    graph.spin_until(lambda: words in graph.said(), 'the refusal')
+    assert graph.get_parameter('depth', 'checkpoint') == old
 
 
 def test_weights_without_metres_are_refused_until_relative_is_asked_for(camera: FakeCamera, tmp_path: Path) -> None:
