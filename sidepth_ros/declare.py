@@ -9,7 +9,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from sidepth_ros.parameters import SPECS, Settings, Spec
+from sidepth_ros.parameters import SPECS, Settings, Spec, misspelt
 
 
 def descriptor(spec: Spec) -> ParameterDescriptor:
@@ -36,6 +36,8 @@ def declare(node: Node) -> Settings:
         ConfigError: If values are out of range or contradict each other.
     """
     declared = [node.declare_parameter(spec.name, spec.default, descriptor(spec)) for spec in SPECS.values()]
+    for sentence in misspelt(getattr(node, '_parameter_overrides', {})):
+        node.get_logger().warning(sentence)
     return Settings(**cast('Any', values_of(declared)))
 
 

@@ -6,9 +6,10 @@ change while the node runs. The ROS descriptors, the checks and config/depth.yam
 
 from __future__ import annotations
 
+import difflib
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar, cast
 
@@ -285,6 +286,13 @@ SPECS: dict[str, Spec] = {item.name: Spec(name=item.name, **item.metadata['spec'
 
 MODEL_PARAMETERS = frozenset({'checkpoint', 'engine', 'precision', 'network_size'})
 """Those whose change loads a model beside the running one."""
+
+def misspelt(given: Iterable[str]) -> list[str]:
+    """Return a sentence on each name that is nearly one of ours: ROS drops what no node declares without a word."""
+    unknown = [name for name in given if name not in SPECS]
+    near = {name: difflib.get_close_matches(name, SPECS, n=1, cutoff=0.8) for name in unknown}
+    return [f'there is no parameter {name!r}: did you mean {match[0]!r}?' for name, match in near.items() if match]
+
 
 YAML_HEAD = """\
 # Parameters of depth_node: every one, with its default. Made from sidepth_ros/parameters.py; a test holds them equal.

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from sidepth_core.errors import ConfigError
-from sidepth_ros.parameters import MODEL_PARAMETERS, SPECS, Settings, render_yaml
+from sidepth_ros.parameters import MODEL_PARAMETERS, SPECS, Settings, misspelt, render_yaml
 
 CONFIG = Path(__file__).parents[2] / 'config' / 'depth.yaml'
 
@@ -79,3 +79,9 @@ def test_change_is_checked_against_what_stays() -> None:
 def test_network_size_is_width_by_height() -> None:
     assert Settings(network_size='640x192').network_shape == (192, 640)
     assert Settings().network_shape is None
+
+
+def test_name_that_is_nearly_one_of_ours_is_a_slip() -> None:
+    assert misspelt(['max_dept', 'max_depth', 'use_sim_time', 'robot_description']) == [
+        "there is no parameter 'max_dept': did you mean 'max_depth'?"
+    ]
