@@ -123,6 +123,8 @@ class AugmentedBatch(NamedTuple):
         distance_m: Metres driven from each frame to the next, (B, N-1), NaN unknown.
         seen_motion: T_source_target from the target to each source as corners show it, (B, N-1, 4, 4), mirrored as the
             clip is; its translation has length 1. NaN where not measured.
+        seen_points: Corners that show it, (B, N-1, P, 3): column and row in the target, -1..1 inside of it as
+            grid_sample counts, and depth in lengths of the motion; NaN where there are fewer.
     """
 
     depth_input: Tensor
@@ -139,6 +141,7 @@ class AugmentedBatch(NamedTuple):
     dt_s: Tensor
     distance_m: Tensor
     seen_motion: Tensor
+    seen_points: Tensor
 
 
 def draw(batch_size: int, settings: AugmentSettings, generator: torch.Generator) -> Draw:
@@ -256,6 +259,7 @@ def apply(
         dt_s=batch.dt_s,
         distance_m=batch.distance_m,
         seen_motion=_mirrored_motion(batch.seen_motion, view.mirrored),
+        seen_points=_points_in_view(batch.seen_points, view),
     )
 
 
@@ -284,6 +288,14 @@ def _mirrored_motion(motion: Tensor, mirrored: Tensor) -> Tensor:
     """Return the motions (B, N, 4, 4) of some clips as a mirror shows them: x changes its sign on both sides."""
     sign = motion.new_tensor([-1.0, 1.0, 1.0, 1.0])
     return torch.where(mirrored[:, None, None, None], sign[:, None] * motion * sign, motion)
+
+
+def _points_in_view(points: Tensor, view: View) -> Tensor:
+    """Return points (B, N, P, 3) whose place in the image is relative, 0..1, with their place in the view, -1..1."""
+    column = torch.where(view.mirrored[:, None, None], 1 - points[..., 0], points[..., 0])
+    place = torch.stack([column, points[..., 1]], dim=3)
+    inside = 2 * (place - view.centre[:, None, None]) / view.share[:, None, None]
+    return torch.cat([inside, points[..., 2:]], dim=3)
 
 
 def _mean_grey(images: Tensor) -> Tensor:

@@ -20,6 +20,8 @@ class Clip(NamedTuple):
         depth_m: (1, h, w) float32, depth of the middle frame along Z; NaN where not known, +inf in the sky.
         seen_motion: (N-1, 4, 4) float32, T_source_target from the middle frame to each other one, in order of time, as
             corners show it: its translation has length 1; NaN where not measured.
+        seen_points: (N-1, P, 3) float32, some of those corners: column and row in the middle frame, as shares of its
+            width and height, and depth there, in lengths of the motion; NaN where there are fewer.
     """
 
     images: Tensor
@@ -28,6 +30,7 @@ class Clip(NamedTuple):
     distance_m: Tensor
     depth_m: Tensor
     seen_motion: Tensor
+    seen_points: Tensor
 
 
 class Batch(NamedTuple):
@@ -40,6 +43,7 @@ class Batch(NamedTuple):
         distance_m: (B, N-1) float32.
         depth_m: (B, 1, h, w) float32.
         seen_motion: (B, N-1, 4, 4) float32.
+        seen_points: (B, N-1, P, 3) float32.
     """
 
     images: Tensor
@@ -48,6 +52,7 @@ class Batch(NamedTuple):
     distance_m: Tensor
     depth_m: Tensor
     seen_motion: Tensor
+    seen_points: Tensor
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """Return the batch on another device."""

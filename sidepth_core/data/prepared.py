@@ -22,8 +22,10 @@ from sidepth_core.data.prepare_report import PrepareReport
 from sidepth_core.data.shards import Codec, Shard, shard_folders
 from sidepth_core.errors import DatasetError
 
-SEEN_MOTIONS_FILE = 'seen_motions.npy'
+SEEN_MOTIONS_FILE = 'seen_motions.npz'
 """Written by measure_seen_motions, for training that asks for it."""
+SEEN_POINTS = 64
+"""So many corners of a motion are kept: enough for a median."""
 
 
 class PreparedDataset(Dataset[Clip]):
@@ -50,7 +52,7 @@ class PreparedDataset(Dataset[Clip]):
         self.size = self.report.height, self.report.width
         self.clips = ClipTable.load(self.folder / 'clips.npz')
         seen = self.folder / SEEN_MOTIONS_FILE
-        self._seen_motions = np.load(seen) if seen.is_file() else None
+        self._seen = dict(np.load(seen)) if seen.is_file() else {}
         self.weights = self._weights()
         self._shards = self._shards_of_sources()
         self._starts = [
@@ -77,7 +79,8 @@ class PreparedDataset(Dataset[Clip]):
             torch.from_numpy(clips.dt_s[index].astype(np.float32)),
             torch.from_numpy(clips.distance_m[index].astype(np.float32)),
             self._depth(shard, row),
-            self._seen(index),
+            self._seen_or_nan('motions', index, (4, 4)),
+            self._seen_or_nan('points', index, (SEEN_POINTS, 3)),
         )
 
     def pose(self, index: int) -> npt.NDArray[np.float64]:
@@ -121,10 +124,10 @@ class PreparedDataset(Dataset[Clip]):
         number = bisect.bisect_right(self._starts[source], row) - 1
         return self._shards[source][number], row - self._starts[source][number]
 
-    def _seen(self, index: int) -> Tensor:
-        if self._seen_motions is None:
-            return torch.full((self.clips.frames.shape[1] - 1, 4, 4), float('nan'))
-        return torch.from_numpy(self._seen_motions[index].copy())
+    def _seen_or_nan(self, what: str, index: int, shape: tuple[int, int]) -> Tensor:
+        if what not in self._seen:
+            return torch.full((self.clips.frames.shape[1] - 1, *shape), float('nan'))
+        return torch.from_numpy(self._seen[what][index].copy())
 
     def _depth(self, shard: Shard, row: int) -> Tensor:
         depth_m = shard.depth_m(row)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from sidepth_core.data.clips import Clip
-from sidepth_core.data.prepared import SEEN_MOTIONS_FILE, PreparedDataset
-from sidepth_core.data.two_view import seen_motion
+from sidepth_core.data.prepared import SEEN_MOTIONS_FILE, SEEN_POINTS, PreparedDataset
+from sidepth_core.data.two_view import TwoView, look_at_two_views
 
 Floats = npt.NDArray[np.float64]
 Progress = Callable[[int, int], object]
@@ -18,6 +19,18 @@ Progress = Callable[[int, int], object]
 
 MAX_BEND_DEG = 30.0
 """A camera does not change its course by more from one frame of a clip to the next: one of the two is wrong."""
+
+
+class SeenMotions(NamedTuple):
+    """What is seen of a clip's motion; NaN where too little is, or neighbouring motions contradict each other.
+
+    Attributes:
+        motions: As Clip.seen_motion has them, (N-1, 4, 4).
+        points: As Clip.seen_points has them, (N-1, SEEN_POINTS, 3).
+    """
+
+    motions: Floats
+    points: Floats
 
 
 def measure_seen_motions(folder: Path, progress: Progress = lambda _done, _of: None) -> None:
@@ -30,34 +43,46 @@ def measure_seen_motions(folder: Path, progress: Progress = lambda _done, _of: N
     if path.is_file():
         return
     cache = PreparedDataset(folder)
-    motions = np.empty((len(cache), cache.clips.frames.shape[1] - 1, 4, 4), np.float32)
+    found: list[SeenMotions] = []
     for index in range(len(cache)):
-        motions[index] = clip_motions(cache[index])
+        found.append(clip_motions(cache[index]))
         progress(index + 1, len(cache))
+    motions, points = (np.stack(column).astype(np.float32) for column in zip(*found, strict=True))
     staged = path.with_suffix('.partial')
     with staged.open('wb') as file:
-        np.save(file, motions)
+        np.savez(file, motions=motions, points=points)
     staged.replace(path)
 
 
-def clip_motions(clip: Clip) -> Floats:
-    """Return T_source_target from the middle frame to each other one, in order of time, (N-1, 4, 4), length 1.
-
-    NaN where too little is seen, and where neighbouring motions contradict each other.
-    """
+def clip_motions(clip: Clip) -> SeenMotions:
+    """Return what corners tell of the motion from the middle frame of a clip to each other one, in order of time."""
     images = [np.ascontiguousarray(image.permute(1, 2, 0).numpy()) for image in clip.images]
     K = clip.intrinsics.numpy().astype(np.float64)
     middle = len(images) // 2
-    unknown = np.full((4, 4), np.nan)
-    found: list[Floats] = []
-    for other, image in enumerate(images):
-        if other < middle:
-            motion = seen_motion(image, images[middle], K)
-            found.append(unknown if motion is None else np.asarray(np.linalg.inv(motion)))
-        elif other > middle:
-            motion = seen_motion(images[middle], image, K)
-            found.append(unknown if motion is None else motion)
-    return np.stack(found if _is_smooth(found[middle - 1], found[middle]) else [unknown] * len(found))
+    size = np.array(images[0].shape[1::-1])
+    count = len(images) - 1
+    seen = SeenMotions(np.full((count, 4, 4), np.nan), np.full((count, SEEN_POINTS, 3), np.nan))
+    for place, other in enumerate(index for index in range(len(images)) if index != middle):
+        first, second = sorted((other, middle))
+        found = look_at_two_views(images[first], images[second], K)
+        if found is not None:
+            is_past = other < middle
+            seen.motions[place] = np.linalg.inv(found.T_now_before) if is_past else found.T_now_before
+            points = _points(found, size, in_later=is_past)
+            seen.points[place, : len(points)] = points
+    if not _is_smooth(seen.motions[middle - 1], seen.motions[middle]):
+        seen.motions[:], seen.points[:] = np.nan, np.nan
+    return seen
+
+
+def _points(found: TwoView, size: npt.NDArray[np.int64], *, in_later: bool) -> Floats:
+    """Return up to SEEN_POINTS corners, evenly chosen: relative column and row in one of the images, depth there."""
+    pixels = found.now_px if in_later else found.before_px
+    T = found.T_now_before if in_later else np.eye(4)
+    depth = (found.points @ T[:3, :3].T + T[:3, 3])[:, 2]
+    points = np.column_stack([(pixels + 0.5) / size, depth])
+    chosen: Floats = points[:: max(-(-len(points) // SEEN_POINTS), 1)]
+    return chosen
 
 
 def _is_smooth(T_before_middle: Floats, T_after_middle: Floats) -> bool:

@@ -6,6 +6,8 @@ five-point relative pose problem", PAMI 2004). No network has to learn it first,
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +31,30 @@ MIN_PARALLAX_PX = 0.3
 """Where the median corner moves less than this once rotation is taken out, the direction is noise."""
 
 
+class TwoView(NamedTuple):
+    """What corners tell of the motion between two images.
+
+    Attributes:
+        T_now_before: (4, 4), with a translation of length 1.
+        before_px: Corners of the earlier image that agree, (N, 2), pixels.
+        now_px: Where they are in the later one, (N, 2), pixels.
+        points: Where they are in the world, in the earlier camera's frame and in lengths of the motion, (N, 3).
+    """
+
+    T_now_before: Floats
+    before_px: Floats
+    now_px: Floats
+    points: Floats
+
+
 def seen_motion(before: Image, now: Image, K: Floats) -> Floats | None:
-    """Return T_now_before, (4, 4), with a translation of length 1.
+    """Return T_now_before of `look_at_two_views`, (4, 4), or None."""
+    found = look_at_two_views(before, now, K)
+    return None if found is None else found.T_now_before
+
+
+def look_at_two_views(before: Image, now: Image, K: Floats) -> TwoView | None:
+    """Return the motion between two images, and the corners that tell it.
 
     None where too few corners are tracked or agree, and where the camera only turned.
 
@@ -52,12 +76,14 @@ def seen_motion(before: Image, now: Image, K: Floats) -> Floats | None:
     if E is None or E.shape != (3, 3):
         return None
     # Without a limit on distance, which counts in steps: a slow robot's are short.
-    agree, R, t, _, _ = cv2.recoverPose(E, first, second, np.eye(3), distanceThresh=1e9, mask=inliers)
+    agree, R, t, mask, points = cv2.recoverPose(E, first, second, np.eye(3), distanceThresh=1e9, mask=inliers)
     if agree < max(MIN_CORNERS, MIN_SHARE * len(first)):
         return None
     if np.median(_parallax(first, second, np.asarray(R)) * focal.mean()) < MIN_PARALLAX_PX:
         return None
-    return rigid(np.asarray(R), np.asarray(t).ravel())
+    kept = np.asarray(mask).ravel() > 0
+    world = (points[:3] / points[3]).T[kept]
+    return TwoView(rigid(np.asarray(R), np.asarray(t).ravel()), pixels[0][kept], pixels[1][kept], world)
 
 
 def _tracked(before: Image, now: Image) -> tuple[Floats, Floats]:

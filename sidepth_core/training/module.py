@@ -190,6 +190,7 @@ def middle_only(batch: Batch) -> Batch:
         dt_s=batch.dt_s[:, :0],
         distance_m=batch.distance_m[:, :0],
         seen_motion=batch.seen_motion[:, :0],
+        seen_points=batch.seen_points[:, :0],
     )
 
 

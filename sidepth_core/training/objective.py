@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from sidepth_core import losses
 from sidepth_core.augment import AugmentedBatch
@@ -83,7 +84,7 @@ def evaluate(
     taught = _taught(teacher, view, settings, precision)
     with autocast(view.target.device, precision):
         motion = _motion(networks, view.pose_frames)
-    seen = _seen(motion, view) if weights.seen_motion else motion.T_source_target
+    seen = _seen(motion, view, depth_m.detach()) if weights.seen_motion else motion.T_source_target
     moved_m = networks.depth(synthesised, view.K_target)
     if weights.seen_motion:
         moved_m = _without_scale(moved_m, view.distance_m)
@@ -148,28 +149,40 @@ def _where_seen(disparity: Tensor, view: AugmentedBatch) -> Tensor:
 def _without_scale(depth_m: Tensor, distance_m: Tensor) -> Tensor:
     """Return depth (B, 1, h, w), with a gradient that does not scale it in clips whose distance nobody measured.
 
-    There depth and motion may grow together without a difference, and would: the metres that depth started with go.
+    There the motion is as long as depth says: both could shrink together without a difference, and would.
     """
     is_measured = distance_m.isfinite().all(1)[:, None, None, None]
     size = depth_m.log().mean((1, 2, 3), keepdim=True)
     return torch.where(is_measured, depth_m, depth_m * (size.detach() - size).exp())
 
 
-def _seen(motion: Motion, view: AugmentedBatch) -> list[Tensor]:
-    """Return T_source_target as corners show it, as long as was driven, or else as the pose network says.
+def _seen(motion: Motion, view: AugmentedBatch, depth_m: Tensor) -> list[Tensor]:
+    """Return T_source_target as corners show it, as long as was driven, or else as depth says of the same corners.
 
-    Where nothing was seen it is the pose network's altogether.
+    Where nothing was seen it is the pose network's.
     """
     chosen = []
-    for T_claimed, T_predicted, driven in zip(
-        view.seen_motion.unbind(1), motion.T_source_target, _driven(view.distance_m), strict=True
+    for T_claimed, points, T_predicted, driven in zip(
+        view.seen_motion.unbind(1),
+        view.seen_points.unbind(1),
+        motion.T_source_target,
+        _driven(view.distance_m),
+        strict=True,
     ):
-        length = torch.where(driven.isfinite(), driven, T_predicted[:, :3, 3].norm(dim=1))
-        is_seen = T_claimed.isfinite().all(2).all(1)[:, None, None]
-        T_seen = T_claimed.nan_to_num()  # a NaN that is not chosen would still reach the gradient of the length
+        length = torch.where(driven.isfinite(), driven, _length(points, depth_m))
+        is_seen = (T_claimed.isfinite().all(2).all(1) & length.isfinite())[:, None, None]
+        T_seen, length = T_claimed.nan_to_num(), length.nan_to_num()
         top = torch.cat([T_seen[:, :3, :3], length[:, None, None] * T_seen[:, :3, 3:]], dim=2)
         chosen.append(torch.where(is_seen, torch.cat([top, T_seen[:, 3:]], dim=1), T_predicted))
     return chosen
+
+
+def _length(points: Tensor, depth_m: Tensor) -> Tensor:
+    """Return the length of motions, (B,), by depth (B, 1, h, w) of the corners (B, P, 3) that show them, NaN without."""
+    places, lengths = points[:, None, :, :2], points[:, None, :, 2]
+    depth = F.grid_sample(depth_m, places.nan_to_num(nan=2.0), mode='nearest', align_corners=False)[:, 0]
+    ratios = torch.where((places.abs() < 1).all(3) & (lengths > 0), depth / lengths, torch.nan)
+    return ratios[:, 0].nanmedian(dim=1).values
 
 
 def _consistency(networks: Networks, view: AugmentedBatch, depth_m: Tensor, precision: str) -> Tensor:

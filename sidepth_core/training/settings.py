@@ -166,8 +166,8 @@ class ObjectiveSettings:
         depth: Weight of |log depth - log known depth| where depth is known: exact in the synthetic world.
         self_distillation: Weight of the agreement with the averaged weights' prediction on the un-zoomed image.
         seen_motion: Weight of the distance between the pose network's motion and the one that corners seen in both
-            images show. Where it is not 0, depth is moved by the latter (its length is the distance driven, else the
-            pose network's), and depth learns nothing from clips where none was seen, as of an unknown camera.
+            images show. Where it is not 0, depth is moved by the latter (its length is the distance driven, else
+            what depth says of these corners), and learns nothing where none was seen, as of an unknown camera.
         auto_mask: Leave out pixels that an un-warped neighbour explains better: still, or moving along.
         motion_mask: Leave out infinite-depth holes of the averaged weights, which cars moving along tear.
         supervised_steps: First steps that learn from known depth only, without warps and pose: three times cheaper.

@@ -28,7 +28,8 @@ def batch_of(count: int, seed: int = 0, frames: int = 3) -> Batch:
     K = torch.tensor([[40.0, 0, 18.0], [0, 50, 14.0], [0, 0, 1]]).expand(count, 3, 3)
     depth = torch.rand(count, 1, *CACHED, generator=generator) * 20 + 2
     seen = torch.eye(4).repeat(count, frames - 1, 1, 1)
-    return Batch(images, K, torch.full((count, frames - 1), 0.1), torch.ones(count, frames - 1), depth, seen)
+    points = torch.rand(count, frames - 1, 8, 3, generator=generator)
+    return Batch(images, K, torch.full((count, frames - 1), 0.1), torch.ones(count, frames - 1), depth, seen, points)
 
 
 def test_the_same_generator_state_gives_the_same_batch() -> None:
@@ -229,3 +230,19 @@ def test_convention_a_mirror_turns_the_seen_motion_to_the_other_side() -> None:
     torch.testing.assert_close(found[0, :3, 3], torch.tensor([-0.3, 0.2, 0.1]))
     torch.testing.assert_close(found[1], torch.eye(4))
     torch.testing.assert_close(plain(batch, SIZE).seen_motion, batch.seen_motion)
+
+
+def test_convention_seen_points_stay_on_the_pixels_that_show_them() -> None:
+    batch = batch_of(1)
+    row, column = 10, 22
+    height, width = CACHED
+    batch.images[:] = 0
+    batch.images[0, 1, :, row - 1 : row + 2, column - 1 : column + 2] = 255
+    batch.seen_points[0, :, 0] = torch.tensor([(column + 0.5) / width, (row + 0.5) / height, 7.0])
+    settings = AugmentSettings(zoom_probability=1, zoom_smallest=0.9, flip_probability=1, jitter_probability=0)
+    view = augment(batch, settings, torch.Generator().manual_seed(0), SIZE)
+    brightest = int(view.target[0, 0].flatten().argmax())
+    x, y, depth = view.seen_points[0, 1, 0].tolist()
+    assert ((x + 1) * SIZE[1] - 1) / 2 == pytest.approx(brightest % SIZE[1], abs=1.5)
+    assert ((y + 1) * SIZE[0] - 1) / 2 == pytest.approx(brightest // SIZE[1], abs=1.5)
+    assert depth == 7

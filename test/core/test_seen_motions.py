@@ -15,6 +15,7 @@ from sidepth_core.data.prepare_settings import PrepareSettings
 from sidepth_core.data.prepared import PreparedDataset
 from sidepth_core.data.seen_motions import clip_motions, measure_seen_motions
 from sidepth_core.data.synthetic import SyntheticSource
+from sidepth_core.data.two_view import TwoView
 
 
 @pytest.fixture(scope='module')
@@ -40,6 +41,22 @@ def test_a_cache_tells_the_motion_of_each_clip_once_it_is_measured(folder: Path)
             assert np.linalg.norm(motion[:3, :3] - true[:3, :3]) < 0.01
 
 
+def test_corners_have_the_depth_of_the_middle_frame_in_lengths_of_the_motion(folder: Path) -> None:
+    measure_seen_motions(folder)
+    cache = PreparedDataset(folder)
+    height, width = cache.size
+    clip, poses = cache[3], cache.pose(3)
+    for points, other in zip(clip.seen_points.numpy(), (0, 2), strict=True):
+        known = points[np.isfinite(points).all(axis=1)]
+        assert len(known) > 20
+        column, row, depth = known.T
+        true = clip.depth_m[0].numpy()[(row * height).astype(int), (column * width).astype(int)]
+        metres = depth * np.linalg.norm((np.linalg.inv(poses[other]) @ poses[1])[:3, 3])
+        near = true < 20
+        assert near.sum() > 8
+        assert np.median(np.abs(metres[near] / true[near] - 1)) < 0.1
+
+
 def test_what_is_measured_is_not_measured_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measure_seen_motions(folder)
     monkeypatch.setattr(seen_motions, 'clip_motions', lambda _: pytest.fail('measured again'))
@@ -48,14 +65,16 @@ def test_what_is_measured_is_not_measured_again(folder: Path, monkeypatch: pytes
 
 def test_a_clip_through_an_unknown_lens_tells_nothing(folder: Path) -> None:
     clip = PreparedDataset(folder)[0]
-    assert np.isnan(clip_motions(clip._replace(intrinsics=torch.full((3, 3), torch.nan)))).all()
+    seen = clip_motions(clip._replace(intrinsics=torch.full((3, 3), torch.nan)))
+    assert np.isnan(seen.motions).all()
+    assert np.isnan(seen.points).all()
 
 
-def heading(degrees: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """Return T_now_before of a camera that goes so far to the right of straight ahead."""
+def heading(degrees: float) -> TwoView:
+    """Return what is seen by a camera that goes so far to the right of straight ahead."""
     motion = np.eye(4)
     motion[:3, 3] = -np.sin(np.radians(degrees)), 0, -np.cos(np.radians(degrees))
-    return motion
+    return TwoView(motion, np.zeros((1, 2)), np.zeros((1, 2)), np.array([[0.0, 0.0, 9.0]]))
 
 
 @pytest.mark.parametrize(('after_deg', 'is_believed'), [(20.0, True), (40.0, False), (-170.0, False)])
@@ -63,15 +82,16 @@ def test_courses_that_contradict_each_other_are_not_believed(
     folder: Path, monkeypatch: pytest.MonkeyPatch, after_deg: float, is_believed: bool
 ) -> None:
     answers = iter([heading(0), heading(after_deg)])
-    monkeypatch.setattr(seen_motions, 'seen_motion', lambda *_: next(answers))
+    monkeypatch.setattr(seen_motions, 'look_at_two_views', lambda *_: next(answers))
     found = clip_motions(PreparedDataset(folder)[0])
-    assert np.isfinite(found).all() == is_believed
+    assert np.isfinite(found.motions).all() == is_believed
+    assert np.isfinite(found.points[:, 0]).all() == is_believed
 
 
 def test_one_neighbour_alone_is_believed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([None, heading(0)])
-    monkeypatch.setattr(seen_motions, 'seen_motion', lambda *_: next(answers))
+    monkeypatch.setattr(seen_motions, 'look_at_two_views', lambda *_: next(answers))
     clip: Clip = PreparedDataset(folder)[0]
-    before, after = clip_motions(clip)
+    before, after = clip_motions(clip).motions
     assert np.isnan(before).all()
-    assert np.array_equal(after, heading(0))
+    assert np.array_equal(after, heading(0).T_now_before)
