@@ -178,7 +178,7 @@ def _seen(motion: Motion, view: AugmentedBatch, depth_m: Tensor) -> list[Tensor]
 
 
 def _length(points: Tensor, depth_m: Tensor) -> Tensor:
-    """Return the length of motions, (B,), by depth (B, 1, h, w) of the corners (B, P, 3) that show them, NaN without."""
+    """Return the length of motions, (B,), by depth (B, 1, h, w) of the corners (B, P, 3) that show them; or NaN."""
     places, lengths = points[:, None, :, :2], points[:, None, :, 2]
     depth = F.grid_sample(depth_m, places.nan_to_num(nan=2.0), mode='nearest', align_corners=False)[:, 0]
     ratios = torch.where((places.abs() < 1).all(3) & (lengths > 0), depth / lengths, torch.nan)
