@@ -142,6 +142,9 @@ def _transport(topic: TopicFacts) -> str:
 
 
 def _mismatch(report: Report, facts: InputFacts) -> Iterator[Finding]:
+    for topic in (facts.image, facts.info):
+        if topic.publishers > 1:
+            yield Finding(Level.WARN, f'{topic.publishers} publish {topic.name} and are mixed up here: stop all but one')
     if not report.stamps_agree:
         yield Finding(
             Level.WARN,
