@@ -144,7 +144,8 @@ def _transport(topic: TopicFacts) -> str:
 def _mismatch(report: Report, facts: InputFacts) -> Iterator[Finding]:
     for topic in (facts.image, facts.info):
         if topic.publishers > 1:
-            yield Finding(Level.WARN, f'{topic.publishers} publish {topic.name} and are mixed up here: stop all but one')
+            count = topic.publishers
+            yield Finding(Level.WARN, f'{count} publish {topic.name} and are mixed up here: stop all but one')
     if not report.stamps_agree:
         yield Finding(
             Level.WARN,
