@@ -77,7 +77,8 @@ def set_checkpoint(node: Node, target: str, checkpoint: Path) -> None:
     running: list[str] = []
 
     def listen(message: DiagnosticArray) -> None:
-        running.extend(item.value for status in message.status for item in status.values if item.key == 'checkpoint')
+        own = [status for status in message.status if status.name == f'{target.strip("/")}: model']
+        running.extend(item.value for status in own for item in status.values if item.key == 'checkpoint')
 
     subscription = node.create_subscription(DiagnosticArray, '/diagnostics', listen, 10)
     value = Parameter('checkpoint', value=str(checkpoint.absolute())).to_parameter_msg()

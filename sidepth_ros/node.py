@@ -298,8 +298,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
         return _answered(response, lambda: list_checkpoints(Path(self._settings.checkpoint_directory).expanduser()))
 
     def _publish_diagnostics(self) -> None:
-        name = self.get_name()
-        statuses = [self._model_status(f'{name}: model')]
+        statuses = [self._model_status(self._status_name('model'))]
         if self._is_active:
             statuses += [self._camera_status(stream) for stream in self._streams.values()]
         self._diagnostics.publish(array_of(statuses, self))
@@ -315,8 +314,13 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
     def _camera_status(self, stream: Stream) -> DiagnosticStatus:
         report = stream.statistics.report()
         found = findings(report, input_facts(self, stream.input), self._settings)
-        name = f'{self.get_name()}: {stream.name or "camera"}'
-        return camera_status(name, report, found, idle=not stream.output.wanted())
+        return camera_status(
+            self._status_name(stream.name or 'camera'), report, found, idle=not stream.output.wanted()
+        )
+
+    def _status_name(self, part: str) -> str:
+        # With the namespace: /diagnostics is one topic for all robots.
+        return f'{self.get_fully_qualified_name().lstrip("/")}: {part}'
 
 
 def _answered(response: Trigger.Response, work: Callable[[], list[str]]) -> Trigger.Response:

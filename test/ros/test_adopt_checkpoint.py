@@ -31,7 +31,7 @@ def write_run(folder: Path, *, is_better: bool, scale: str = 'metric') -> Path:
 def test_node_gets_better_weights_and_keeps_its_own_otherwise(
     graph: Graph, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    node = graph.start(tiny_checkpoint)
+    node = graph.start(tiny_checkpoint, '-r', '__ns:=/robot1')
     graph.spin_until(lambda: 'ready in' in node.said(), 'a configured node')
     # The graph's node is in another context than the default one, in which adopt spins.
     monkeypatch.setattr(adopt_checkpoint.rclpy, 'spin_once', lambda _, timeout_sec: graph.spin(timeout_sec))
@@ -40,13 +40,13 @@ def test_node_gets_better_weights_and_keeps_its_own_otherwise(
         lambda _, future, timeout_sec: graph.spin_until(future.done, 'an answer', timeout_sec),
     )
     worse, better = write_run(tmp_path / 'worse', is_better=False), write_run(tmp_path / 'better', is_better=True)
-    adopt(graph.node, worse, '/depth', always=False)
-    assert graph.get_parameter('/depth', 'checkpoint') == str(tiny_checkpoint)
-    adopt(graph.node, better, '/depth', always=False)
-    assert graph.get_parameter('/depth', 'checkpoint') == str(better / 'best')
+    adopt(graph.node, worse, '/robot1/depth', always=False)
+    assert graph.get_parameter('/robot1/depth', 'checkpoint') == str(tiny_checkpoint)
+    adopt(graph.node, better, '/robot1/depth', always=False)
+    assert graph.get_parameter('/robot1/depth', 'checkpoint') == str(better / 'best')
     unscaled = write_run(tmp_path / 'unscaled', is_better=True, scale='relative')
-    with pytest.raises(SidepthError, match=r"node '/depth' refuses checkpoint .*unscaled/best'"):
-        adopt(graph.node, unscaled, '/depth', always=False)
+    with pytest.raises(SidepthError, match=r"node '/robot1/depth' refuses checkpoint .*unscaled/best'"):
+        adopt(graph.node, unscaled, '/robot1/depth', always=False)
 
 
 def test_node_that_is_not_there_is_named(graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
