@@ -34,6 +34,10 @@ PLAIN: dict[str, tuple[type[np.generic], int]] = {
 """The encodings that the node publishes: NumPy type and channels."""
 
 
+TWELVE_BITS = 16
+"""What 4095 of 65535 is of 255."""
+
+
 class Codec(Protocol):
     """Pictures in and out of messages, as cv_bridge.CvBridge does it."""
 
@@ -146,6 +150,15 @@ def _bridged(message: Image | CompressedImage, codec: Codec) -> RGB | None:
     # A PNG of 16 bits stays one, with every value cut to its low byte where it is taken for 8.
     is_rgb8 = picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
     return np.asarray(picture, np.uint8) if is_rgb8 else None
+
+
+def darkness(message: Image | CompressedImage, picture: RGB) -> str:
+    """Return a sentence where 16 bits hold fewer, which the network would see as night; else an empty one."""
+    layout = None if isinstance(message, CompressedImage) else FORMATS.get(message.encoding)
+    brightest = int(picture.max())
+    if layout is None or layout.bits != 16 or brightest > TWELVE_BITS:
+        return ''
+    return f'the brightest {message.encoding} pixel is {brightest} of 255: have the driver shift 10 or 12 bits up to 16'
 
 
 def stamp_ns(header: Header) -> int:

@@ -15,7 +15,7 @@ from sidepth_core.errors import ConfigError, ImageFormatError
 from sidepth_ros.calibration import Calibration, CalibrationCache
 from sidepth_ros.camera_input import CameraInput
 from sidepth_ros.camera_output import CameraOutput
-from sidepth_ros.conversions import decode_message, make_codec, stamp_ns
+from sidepth_ros.conversions import darkness, decode_message, make_codec, stamp_ns
 from sidepth_ros.model import Model, describe
 from sidepth_ros.pairing import MISMATCH, Frame, mismatch
 from sidepth_ros.parameters import Settings
@@ -185,12 +185,14 @@ class DepthWorker:
 
     def _view(self, stream: Stream, frame: Frame, settings: Settings, *, wants_confidence: bool) -> View:
         calibration = stream.calibrations(frame.info, settings.rectify, stream.input.image_topic)
+        picture = decode_message(frame.image, self._codec)
         if calibration is not stream.calibration:
             stream.calibration = calibration
             self._processor.reset(stream.name)
             for doubt in calibration.source.doubts():
                 self._warn(f'{stream.input.info_topic}: {doubt}')
-        picture = decode_message(frame.image, self._codec)
+            if doubt := darkness(frame.image, picture):
+                self._warn(f'{stream.input.image_topic}: {doubt}')
         return View(stream.name, picture, calibration, stamp_ns(frame.image.header), wants_confidence)
 
     def _publish(self, work: Work, estimate: Estimate, settings: Settings) -> None:

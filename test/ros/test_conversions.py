@@ -24,6 +24,7 @@ from sidepth_ros.conversions import (
     NumpyCodec,
     camera_info_message,
     camera_of,
+    darkness,
     decode_message,
     image_size,
     make_codec,
@@ -145,6 +146,14 @@ def test_big_endian_depth_is_read_right() -> None:
 def test_array_that_does_not_fit_its_encoding_is_refused() -> None:
     with pytest.raises(ImageFormatError, match=r"float64.*does not fit encoding '32FC1'"):
         NumpyCodec().cv2_to_imgmsg(np.zeros((2, 2)), '32FC1')
+
+
+@pytest.mark.parametrize(('encoding', 'brightest', 'is_dark'), [
+    ('mono16', 4095, True), ('bayer_rggb16', 1023, True), ('mono16', 65520, False), ('mono8', 15, False),
+])  # fmt: skip
+def test_twelve_bits_in_sixteen_are_noticed(encoding: str, brightest: int, *, is_dark: bool) -> None:
+    picture = np.full((2, 2, 3), round(brightest * 255 / 65535) if '16' in encoding else brightest, np.uint8)
+    assert ('shift' in darkness(Image(encoding=encoding), picture)) is is_dark
 
 
 def test_buffer_is_used_again_until_the_size_changes() -> None:
