@@ -149,7 +149,11 @@ def locate_checkpoint(path: str | Path | None = None) -> Path:
         hint = 'import it with `sidepth import-weights`' if path.suffix in {'.pth', '.pt'} else 'name its directory'
         raise CheckpointError(f'{str(path)!r} is no checkpoint of sidepth ({WEIGHTS_FILE} and {INFO_FILE}): {hint}')
     if not path.is_dir():
-        raise CheckpointError(f'no checkpoint at {str(path)!r}: expected a folder with {WEIGHTS_FILE} and {INFO_FILE}')
+        # Whoever names it, `ros2 param set` say, can stand in another folder than the process that reads it.
+        where = '' if path.is_absolute() else f' in {str(Path.cwd())!r}'
+        raise CheckpointError(
+            f'no checkpoint at {str(path)!r}{where}: expected a folder with {WEIGHTS_FILE} and {INFO_FILE}'
+        )
     missing = [name for name in (INFO_FILE, WEIGHTS_FILE) if not (path / name).exists()]
     if len(missing) == 2:
         for name in RUN_FOLDERS:

@@ -225,6 +225,14 @@ def test_a_missing_checkpoint_is_named_with_what_was_expected(tmp_path: Path) ->
         load_checkpoint(tmp_path / 'nowhere')
 
 
+def test_a_relative_path_that_leads_nowhere_is_named_with_the_folder_it_starts_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match=f"no checkpoint at 'runs/best' in '{tmp_path}'"):
+        load_info('runs/best')
+
+
 @pytest.mark.parametrize('name', ['model.json', 'model.safetensors'])
 def test_a_checkpoint_without_one_of_its_files_names_it(name: str, saved: Path) -> None:
     (saved / name).unlink()
