@@ -58,10 +58,8 @@ class CameraInput:
     def subscribe(self) -> None:
         """Start to listen."""
         # camera_info first: an image that comes in between would have to wait for the next one.
-        self._subscriptions = [
-            self._subscribe(CameraInfo, self.info_topic, self._on_info),
-            self._subscribe(self.image_type, self.image_topic, self._on_image),
-        ]
+        self._subscriptions.append(self._subscribe(CameraInfo, self.info_topic, self._on_info))
+        self._subscriptions.append(self._subscribe(self.image_type, self.image_topic, self._on_image))
 
     def unsubscribe(self) -> None:
         """Stop to listen; the newest camera_info stays known."""

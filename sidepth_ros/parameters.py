@@ -259,7 +259,7 @@ class Settings:
         names = self.cameras
         named = names == ('',) or all(map(CAMERA_NAME.fullmatch, names))
         if not names or not named or len(set(names)) != len(names):
-            yield f'cameras {list(names)!r} must be different names of letters, digits and underscores'
+            yield f'cameras {list(names)!r} must be different names: a letter, then letters, digits, underscores'
 
     def changed(self, values: Mapping[str, object]) -> Settings:
         """Return these settings with some values replaced.
