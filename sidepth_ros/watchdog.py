@@ -144,8 +144,11 @@ def _transport(topic: TopicFacts) -> str:
 def _mismatch(report: Report, facts: InputFacts) -> Iterator[Finding]:
     for topic in (facts.image, facts.info):
         if topic.publishers > 1:
-            count = topic.publishers
-            yield Finding(Level.WARN, f'{count} publish {topic.name} and are mixed up here: stop all but one')
+            yield Finding(
+                Level.WARN,
+                f'{topic.publishers} publish {topic.name} and are mixed up here: stop all but one '
+                '(one that crashed counts for some seconds more)',
+            )
     if not report.stamps_agree:
         yield Finding(
             Level.WARN,

@@ -103,4 +103,5 @@ def test_clock_that_was_never_heard_is_named_instead_of_another_clock() -> None:
 
 def test_two_publishers_of_a_topic_are_named() -> None:
     (found,) = findings(HEALTHY, replace(FACTS, info=replace(INFO, publishers=2)), Settings())
-    assert found == (Level.WARN, '2 publish /front/camera_info and are mixed up here: stop all but one')
+    assert found.level == Level.WARN
+    assert '2 publish /front/camera_info and are mixed up here: stop all but one' in found.sentence
