@@ -272,10 +272,16 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
 
     def _save_all(self) -> list[str]:
         directory = Path(self._settings.snapshot_directory).expanduser()
-        folders = [str(folder) for stream in self._streams.values() if (folder := self._save(stream, directory))]
-        if not folders:
-            raise SidepthError('no image has arrived: is the node active?')
-        return folders
+        saved: list[str] = []
+        faults: list[str] = []
+        for stream in self._streams.values():
+            try:
+                saved += [str(folder)] if (folder := self._save(stream, directory)) else []
+            except SidepthError as error:  # noqa: PERF203 - one camera's bad image must not cost the others theirs
+                faults.append(f'{stream.name or "camera"}: {error}')
+        if not saved:
+            raise SidepthError('\n'.join(faults) or 'no image has arrived: is the node active?')
+        return saved + faults
 
     def _save(self, stream: Stream, directory: Path) -> Path | None:
         taken = self._worker.estimate(stream)

@@ -13,6 +13,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from ros_graph import FakeCamera, Graph, stamp_of, status_of
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_srvs.srv import Trigger
 
 pytestmark = pytest.mark.ros
 
@@ -77,6 +78,24 @@ def test_camera_that_dies_does_not_stop_the_others(shared_graph: Graph, cameras:
 
         graph.spin_until(left_is_missed, 'diagnostics that miss the camera')
     assert status_of(diagnostics[-1], 'depth: left').level == 2
+
+
+def test_snapshot_is_taken_of_those_cameras_that_can_be_seen(
+    shared_graph: Graph, cameras: dict[str, FakeCamera], tmp_path: Path
+) -> None:
+    graph, left = shared_graph, cameras['left']
+    assert graph.set_parameters('depth', snapshot_directory=str(tmp_path)).successful
+    with graph.hearing(Image, 'left/depth/image') as lefts, graph.hearing(Image, 'front/depth/image') as fronts:
+        left.send_until_heard(lefts)
+        cameras['front'].send_until_heard(fronts)
+        spoilt = left.image()
+        spoilt.encoding = 'polka_dots'
+        left.images.publish(spoilt)
+        graph.spin_until(lambda: 'polka_dots' in graph.said(), 'the fault')
+    response = graph.call(Trigger, 'depth/save_snapshot', Trigger.Request())
+    assert response.success
+    assert f'{tmp_path}/front_' in response.message
+    assert "left: encoding 'polka_dots' is not known" in response.message
 
 
 def test_qos_of_an_input_can_be_overridden(shared_graph: Graph, cameras: dict[str, FakeCamera]) -> None:
