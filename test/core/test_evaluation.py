@@ -308,7 +308,7 @@ def test_without_odometry_corners_show_which_depth_is_flat(oracle: Oracle) -> No
     layout, lost = Oracle('layout', oracle.estimator, None), Lost('lost', oracle.estimator, oracle.pose_net)
     bare = [replace(frame, T_world_camera=None) for frame in FRAMES[:4]]
     first, second = fit_by_same_motion(layout, lost, bare)
-    assert first.error < 0.7 * second.error
+    assert first.error < 0.8 * second.error
 
 
 def test_a_true_path_tells_how_far_depth_is_from_metres(oracle: Oracle) -> None:
