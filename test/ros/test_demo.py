@@ -68,7 +68,8 @@ def test_demo_ends_with_a_table_a_picture_and_a_bag(
     with BagFiles(run / 'bag') as bag:
         messages = [message.topic for message in bag.messages(bag.topics)]
         assert bag.notes == []
-    assert messages.count('/camera/image_raw') == 12
+    # The recorder listens best-effort, as it must not hold up the node: on a busy machine an image can pass it by.
+    assert 10 <= messages.count('/camera/image_raw') <= 12
     assert 0 < received == messages.count('/depth/image') == messages.count('/depth/points') <= 12
 
 
