@@ -34,7 +34,8 @@ class CheckpointInfo:
         scale_note: Where the metres come from, or why there are none; one sentence.
         zoom_convention: 'invariant': depth is read off as it is. 'canonical': depth was trained as if every camera had
             focal_px, so it is multiplied by the actual focal length over focal_px.
-        focal_px: Focal length of the canonical camera at image_width, pixels; None for 'invariant'.
+        focal_px: Focal length of the canonical camera, pixels at the network's input whatever its size; None for
+            'invariant'.
         camera: A camera it was trained with; None where there were many or none was known.
         training_data: What it was trained on, a line each.
         licence: Licence of the weights, with what the training data ask for.

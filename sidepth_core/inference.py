@@ -219,10 +219,9 @@ class DepthEstimator:
                 f'this checkpoint says depth for a focal length of {reference:g} px (canonical zoom convention): '
                 'give the camera, so that its depth can be put right'
             )
-        # Both at one size: the focal length of an image that is squeezed is the geometric mean of fx and fy.
-        trained = math.sqrt(self.info.image_width * self.info.image_height)
-        seen = math.sqrt(images.shape[-1] * images.shape[-2])
-        return focal_px.to(self.device, torch.float32) * (trained / (seen * reference))
+        # The geometric mean of fx and fy at the network's input: a network judges distance by size in its own pixels.
+        resized = math.sqrt(self.size[0] * self.size[1] / (images.shape[-1] * images.shape[-2]))
+        return focal_px.to(self.device, torch.float32) * (resized / reference)
 
 
 def choose_device(device: str | torch.device = 'auto') -> torch.device:

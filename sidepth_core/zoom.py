@@ -153,7 +153,7 @@ def canonical_to_metric(depth: Tensor, focal_px: Tensor, reference_focal_px: flo
     Args:
         depth: Network depth, (B, 1, H, W), metres at the reference focal length.
         focal_px: Focal length of the image that the network saw, at its size, (B,), pixels.
-        reference_focal_px: The checkpoint's reference, pixels at the same image width.
+        reference_focal_px: The checkpoint's reference, pixels.
     """
     return depth * (focal_px / reference_focal_px)[:, None, None, None]
 

@@ -96,7 +96,8 @@ class ModelSettings:
         max_depth_m: Farthest depth, metres.
         zoom_convention: 'invariant' (a zoomed view has the same depth, the paper) or 'canonical' (depth is learned as
             if every camera had focal_px, which carries metres from one camera to another); null is 'invariant'.
-        focal_px: Focal length of the canonical camera, pixels at `width`; null takes `width` itself.
+        focal_px: Focal length of the canonical camera, pixels at the network's input; null takes the checkpoint's, else
+            `width`.
         freeze_batch_norm: Keep the statistics of batch normalisation as they are, for fine-tuning on few images.
         recompute: Compute blocks again in the backward pass instead of keeping them: less than half the memory, a third
             more time, the same numbers.
@@ -139,7 +140,7 @@ class ModelSettings:
         convention = self.zoom_convention or base.zoom_convention
         focal_px = self.focal_px
         if convention == 'canonical' and focal_px is None:
-            focal_px = base.focal_px * width / base.image_width if base.focal_px else float(width)
+            focal_px = base.focal_px or float(width)
         return CheckpointInfo(
             backbone=self.backbone or base.backbone,
             image_width=width,

@@ -135,12 +135,15 @@ def test_convention_canonical_depth_grows_with_the_focal_length(estimator: Depth
     np.testing.assert_allclose(canonical(image, Camera(192, 64, 45, 180, 95.5, 31.5)), expected, rtol=1e-5)
 
 
-def test_convention_the_canonical_reference_scales_with_the_network_size() -> None:
-    image = torch.rand(1, 3, 128, 192)
-    focal = torch.tensor([160.0])  # twice the reference at twice its size: the camera that it was trained for
-    invariant = DepthEstimator(network(), INFO, device='cpu', size=(128, 192))
-    canonical = DepthEstimator(network(), CANONICAL, device='cpu', size=(128, 192))
-    torch.testing.assert_close(canonical.depth(image, focal), invariant.depth(image))
+@pytest.mark.parametrize('size', [(64, 96), (128, 192), (64, 192)])
+def test_convention_the_canonical_reference_counts_pixels_of_the_network_whatever_its_size(
+    size: tuple[int, int],
+) -> None:
+    """Images of twice the network's size and a focal length of 160 px: 80 px, the reference, at the network's input."""
+    image = torch.rand(1, 3, 2 * size[0], 2 * size[1])
+    invariant = DepthEstimator(network(), INFO, device='cpu', size=size)
+    canonical = DepthEstimator(network(), CANONICAL, device='cpu', size=size)
+    torch.testing.assert_close(canonical.depth(image, torch.tensor([160.0])), invariant.depth(image))
 
 
 def test_the_canonical_convention_asks_for_a_camera() -> None:

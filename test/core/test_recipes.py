@@ -101,9 +101,9 @@ def test_what_is_null_comes_from_the_starting_checkpoint() -> None:
     assert (info.backbone, info.image_width, info.image_height) == ('resnet18', 320, 128)
 
 
-def test_the_canonical_focal_length_follows_the_image_width() -> None:
+def test_another_training_size_keeps_the_canonical_focal_length() -> None:
     start = ModelSettings(width=640, zoom_convention='canonical', focal_px=500.0).describe(None)
-    assert ModelSettings(width=320).describe(start).focal_px == 250
+    assert ModelSettings(width=320, height=128).describe(start).focal_px == 500
     assert ModelSettings(width=640, zoom_convention='canonical').describe(None).focal_px == 640
 
 

@@ -12,12 +12,14 @@ from sidepth_core.data.clips import Batch, Clip, collate
 from sidepth_core.data.seen_motions import clip_motions
 from sidepth_core.data.synthetic import SyntheticSource
 from sidepth_core.geometry import depth_to_disparity, warp
+from sidepth_core.inference import DepthEstimator
 from sidepth_core.losses import depth_supervision, motion_term
-from sidepth_core.models import PoseEstimate
+from sidepth_core.models import DepthNet, PoseEstimate, PoseNet
 from sidepth_core.training.module import DepthTraining, depth_scores, middle_only
 from sidepth_core.training.networks import Average, LearnedCamera, Networks, make_networks
 from sidepth_core.training.objective import evaluate
 from sidepth_core.training.settings import ModelSettings, ObjectiveSettings, Recipe
+from sidepth_core.zoom import focal_length
 
 SIZE = (64, 96)
 EVERYTHING = ObjectiveSettings(
@@ -367,3 +369,17 @@ def test_depth_is_scored_with_and_without_its_scale() -> None:
     assert scores[0] == pytest.approx(0)
     assert scores[1] == pytest.approx(1)
     assert depth_scores(predicted, torch.full_like(truth, torch.nan)) is None
+
+
+@pytest.mark.parametrize('size', [(64, 96), (128, 192), (64, 192)])
+def test_training_and_inference_say_the_same_metres_at_any_size(size: tuple[int, int]) -> None:
+    """A run that continues a checkpoint at another size starts from the depth that the checkpoint publishes there."""
+    start = CANONICAL.describe(None)
+    info = ModelSettings(width=size[1], height=size[0]).describe(start)
+    depth_net = DepthNet(info.backbone).eval()
+    image = torch.rand(1, 3, *size)
+    K = torch.tensor([[[70.0, 0, 47.5], [0, 90.0, 31.5], [0, 0, 1]]])
+    networks = Networks(depth_net, PoseNet(), info)
+    published = DepthEstimator(depth_net, start, device='cpu', size=size).depth(image, focal_length(K))
+    with torch.no_grad():
+        torch.testing.assert_close(networks.depth(networks.disparity(image), K), published, rtol=1e-4, atol=1e-4)
