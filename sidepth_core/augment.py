@@ -17,14 +17,14 @@ from torch import Tensor
 from sidepth_core.data.clips import Batch
 from sidepth_core.errors import ConfigError
 from sidepth_core.precision import check_shape
-from sidepth_core.zoom import Size, View, sample_view, view_intrinsics
+from sidepth_core.zoom import Size, View, sample_view, square_share, view_intrinsics
 
 LUMA = (0.299, 0.587, 0.114)
+"""Grey of an RGB colour, ITU-R BT.601."""
 
 ALIASES = 1.5
 """Images shrunk by more than this lose detail between the pixels that bilinear sampling looks at."""
 
-"""Grey of an RGB colour, ITU-R BT.601."""
 _YIQ = torch.tensor([LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)])
 
 
@@ -45,6 +45,8 @@ class AugmentSettings:
         contrast: The same around the target frame's mean grey.
         saturation: The same around each pixel's grey.
         hue: Largest turn of the hue, as a share of the whole circle.
+        shapes: Widths over heights that the depth network is shown, one drawn a step, e.g. [1.33, 2.0, 3.3]: its area
+            stays, pixels are square, and images are cropped to it. Empty squeezes whole images into the network's size.
 
     Raises:
         ConfigError: If a value is out of range.
@@ -61,6 +63,7 @@ class AugmentSettings:
     contrast: float = 0.2
     saturation: float = 0.2
     hue: float = 0.1
+    shapes: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn, naming every fault."""
@@ -73,6 +76,8 @@ class AugmentSettings:
             faults.append(f'hue {self.hue!r} is not in 0..0.5')
         if self.zoom_centre not in {'middle', 'anywhere'}:
             faults.append(f"zoom_centre {self.zoom_centre!r} is not 'middle' or 'anywhere'")
+        if any(not 0.2 <= shape <= 5 for shape in self.shapes):
+            faults.append(f'shapes {self.shapes!r} are not widths over heights in 0.2..5')
         if faults:
             raise ConfigError(f'augmentation cannot be used: {"; ".join(faults)}')
 
@@ -97,10 +102,18 @@ class Draw(NamedTuple):
     Attributes:
         view: The target's view, mirrored or not.
         colours: The clip's colour jitter.
+        place: Where images are cropped whose shape is another one, across and down, (B, 2): 0 at the left or top.
     """
 
     view: View
     colours: ColourMap
+    place: Tensor
+
+    def share(self, clips: slice) -> Draw:
+        """Return what was drawn for some of the clips."""
+        view = View(*(field[clips] for field in self.view))
+        colours = ColourMap(*(field[clips] for field in self.colours))
+        return Draw(view, colours, self.place[clips])
 
 
 class AugmentedBatch(NamedTuple):
@@ -108,7 +121,8 @@ class AugmentedBatch(NamedTuple):
 
     Attributes:
         depth_input: The target zoomed and jittered, for the depth network, (B, 3, h, w).
-        full_input: The target un-zoomed and jittered, (B, 3, h, w), for cross-zoom consistency.
+        full_input: The target un-zoomed and jittered, (B, 3, h, w), for cross-zoom consistency; cropped to the shape
+            of the view where pixels are square.
         pose_frames: All frames un-zoomed and jittered, in order of time, (B, N, 3, hp, wp), for the pose network.
         target: The target zoomed, clean, (B, 3, h, w).
         sources: The other frames, clean, in order of time, (B, N-1, 3, hs, ws): un-zoomed at the cached size, so that
@@ -117,7 +131,7 @@ class AugmentedBatch(NamedTuple):
         K_target: Intrinsics of target and depth_input, (B, 3, 3), pixels.
         K_full: Intrinsics of full_input, (B, 3, 3), pixels.
         K_source: Intrinsics of the sources, (B, 3, 3), pixels.
-        view: What depth_input shows of the clip; `zoom.full_to_zoomed` takes it.
+        view: What depth_input shows of full_input; `zoom.full_to_zoomed` takes it.
         depth_m: Known depth of the target view along Z, (B, 1, h, w), metres; NaN unknown, +inf sky.
         dt_s: Seconds from each frame to the next, (B, N-1).
         distance_m: Metres driven from each frame to the next, (B, N-1), NaN unknown.
@@ -145,8 +159,8 @@ class AugmentedBatch(NamedTuple):
 
 
 def draw(batch_size: int, settings: AugmentSettings, generator: torch.Generator) -> Draw:
-    """Draw the view and the colours of every clip; always takes 11 numbers a clip from the generator."""
-    uniform = torch.rand(batch_size, 11, generator=generator)
+    """Draw the view and the colours of every clip; always takes 13 numbers a clip from the generator."""
+    uniform, place = (torch.rand(batch_size, numbers, generator=generator) for numbers in (11, 2))
     zoomed = uniform[:, :1] < settings.zoom_probability
     share = settings.zoom_smallest + (1 - settings.zoom_smallest) * uniform[:, 1:3]
     if settings.zoom_isotropic:
@@ -158,7 +172,7 @@ def draw(batch_size: int, settings: AugmentSettings, generator: torch.Generator)
     mirrored = uniform[:, 5] < settings.flip_probability
     jittered = uniform[:, 6] < settings.jitter_probability
     changes = torch.where(jittered[:, None], 2 * uniform[:, 7:] - 1, 0.0)
-    return Draw(View(share, centre, mirrored), _colour_map(changes, settings))
+    return Draw(View(share, centre, mirrored), _colour_map(changes, settings), place)
 
 
 def _colour_map(changes: Tensor, settings: AugmentSettings) -> ColourMap:
@@ -216,24 +230,36 @@ def augment(
     """
     check_shape('batch.images', batch.images, None, None, 3, None, None)
     drawn = draw(len(batch.images), settings, generator)
-    return apply(batch, drawn, size, pose_size, zoom_sources=settings.zoom_sources)
+    square = bool(settings.shapes)
+    return apply(batch, drawn, size, pose_size, zoom_sources=settings.zoom_sources, square=square)
 
 
-def plain(batch: Batch, size: Size, pose_size: Size | None = None) -> AugmentedBatch:
-    """Return the batch as validation takes it: resized, and nothing else changed."""
+def plain(batch: Batch, size: Size, pose_size: Size | None = None, *, square: bool = False) -> AugmentedBatch:
+    """Return the batch as validation takes it: resized, cropped in the middle if `square`, and nothing else changed."""
     off = AugmentSettings(zoom_probability=0, flip_probability=0, jitter_probability=0)
-    return augment(batch, off, torch.Generator(), size, pose_size)
+    drawn = draw(len(batch.images), off, torch.Generator())
+    middle = drawn._replace(place=torch.full_like(drawn.place, 0.5))
+    return apply(batch, middle, size, pose_size, square=square)
 
 
 def apply(
-    batch: Batch, drawn: Draw, size: Size, pose_size: Size | None = None, *, zoom_sources: bool = False
+    batch: Batch,
+    drawn: Draw,
+    size: Size,
+    pose_size: Size | None = None,
+    *,
+    zoom_sources: bool = False,
+    square: bool = False,
 ) -> AugmentedBatch:
     """Return the batch in the drawn view and colours; the deterministic half of `augment`."""
     device = batch.images.device
-    view, colours = drawn.view.to(device), ColourMap(*(field.to(device) for field in drawn.colours))
-    full = view.unzoomed()
+    zoom, colours = drawn.view.to(device), ColourMap(*(field.to(device) for field in drawn.colours))
+    whole = zoom.unzoomed()
     count = batch.images.shape[1]
     cached = (batch.images.shape[3], batch.images.shape[4])
+    share = square_share(batch.intrinsics.detach(), cached, size) if square else whole.share
+    full = whole._replace(share=share, centre=share / 2 + drawn.place.to(share) * (1 - share))
+    view = zoom.inside(full)
     with torch.no_grad():
         frames = batch.images.float().div_(255)
         zoomed = _sampled(frames, view, size)
@@ -247,14 +273,14 @@ def apply(
     return AugmentedBatch(
         depth_input=recolour(target, colours, mean_grey),
         full_input=recolour(unzoomed_target, colours, mean_grey),
-        pose_frames=recolour(_shrunk(frames, full, pose_size or size), colours, mean_grey),
+        pose_frames=recolour(_shrunk(frames, whole, pose_size or size), colours, mean_grey),
         target=target,
         sources=sources,
         identities=identities,
         K_target=K_target,
         K_full=view_intrinsics(batch.intrinsics, full, cached, size),
-        K_source=K_target if zoom_sources else view_intrinsics(batch.intrinsics, full, cached, cached),
-        view=view,
+        K_source=K_target if zoom_sources else view_intrinsics(batch.intrinsics, whole, cached, cached),
+        view=zoom,
         depth_m=sample_view(batch.depth_m, view, size, mode='nearest'),
         dt_s=batch.dt_s,
         distance_m=batch.distance_m,

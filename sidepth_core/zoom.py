@@ -51,6 +51,12 @@ class View(NamedTuple):
         return View(torch.ones_like(self.share), torch.full_like(self.centre, 0.5), self.mirrored)
 
 
+    def inside(self, outer: View) -> View:
+        """Return what this view shows of the original when its own original is the view `outer`, mirrored alike."""
+        corner = outer.centre - outer.share / 2
+        return View(self.share * outer.share, corner + self.centre * outer.share, self.mirrored)
+
+
 def full_view(batch: int) -> View:
     """Return the view of the whole image as it is."""
     return View(torch.ones(batch, 2), torch.full((batch, 2), 0.5), torch.zeros(batch, dtype=torch.bool))
@@ -123,6 +129,24 @@ def view_intrinsics(K: Tensor, view: View, original: Size, size: Size) -> Tensor
     principal = ((middle - centre) / share + 0.5) * target - 0.5
     last = K.new_tensor([0.0, 0.0, 1.0]).expand(len(K), 1, 3)
     return torch.cat([torch.cat([torch.diag_embed(focal), principal.unsqueeze(2)], dim=2), last], dim=1)
+
+
+@full_precision
+def square_share(K: Tensor, original: Size, size: Size) -> Tensor:
+    """Return the largest share of width and height, (B, 2), that fills `size` with square pixels: fx' = fy'.
+
+    Args:
+        K: Intrinsics of the original images, (B, 3, 3), pixels; whatever their aspect, the scene's angles count.
+        original: Height and width of the original images, pixels.
+        size: Height and width of the view, pixels.
+
+    Raises:
+        ConfigError: If a shape differs.
+    """
+    check_shape('K', K, None, 3, 3)
+    seen = (original[1] / K[:, 0, 0]) / (original[0] / K[:, 1, 1])
+    relative = size[1] / size[0] / seen
+    return torch.stack([relative, 1 / relative], dim=1).clamp(max=1)
 
 
 @full_precision

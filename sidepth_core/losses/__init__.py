@@ -7,13 +7,21 @@ from sidepth_core.losses.consistency import self_distillation, zoom_consistency
 from sidepth_core.losses.moving import hole_share, infinite_depth_holes, motion_mask
 from sidepth_core.losses.reprojection import Reprojection, minimum_reprojection, photometric, ssim_term
 from sidepth_core.losses.smoothness import smoothness_first, smoothness_second
-from sidepth_core.losses.supervision import depth_supervision, motion_term, speed_term
+from sidepth_core.losses.supervision import (
+    depth_gradient,
+    depth_shape,
+    depth_supervision,
+    motion_term,
+    speed_term,
+)
 from sidepth_core.losses.terms import LossTerms, LossWeights
 
 __all__ = [
     'LossTerms',
     'LossWeights',
     'Reprojection',
+    'depth_gradient',
+    'depth_shape',
     'depth_supervision',
     'hole_share',
     'infinite_depth_holes',

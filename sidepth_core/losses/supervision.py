@@ -75,10 +75,51 @@ def depth_supervision(depth_m: Tensor, known_depth_m: Tensor, max_depth_m: Tenso
     Raises:
         ConfigError: If the shapes differ.
     """
+    error, known = _log_error(depth_m, known_depth_m, max_depth_m)
+    return error.abs().sum() / known.sum().clamp(min=1)
+
+
+@full_precision
+def depth_shape(depth_m: Tensor, known_depth_m: Tensor, max_depth_m: Tensor | float = MAX_DEPTH_M) -> Tensor:
+    """Return the same mean after each image's median of log depth - log known depth is taken off: shape, not scale.
+
+    Sky takes no part, for it has no depth that could be scaled. Arguments and errors are those of depth_supervision;
+    the idea is the scale-invariant loss of Eigen et al. (NIPS 2014), with absolute differences.
+    """
+    error, known = _log_error(depth_m, known_depth_m, max_depth_m)
+    known = known & known_depth_m.isfinite()
+    middle = torch.where(known, error.detach(), torch.nan).flatten(1).nanmedian(dim=1).values
+    relative = torch.where(known, error - middle.nan_to_num()[:, None, None, None], 0)
+    return relative.abs().sum() / known.sum().clamp(min=1)
+
+
+GRADIENT_STEPS = (1, 2, 4, 8)
+"""Distances, pixels, over which depth_gradient compares steps of depth."""
+
+
+@full_precision
+def depth_gradient(depth_m: Tensor, known_depth_m: Tensor, max_depth_m: Tensor | float = MAX_DEPTH_M) -> Tensor:
+    """Return how far steps of log depth from pixel to pixel are from the known ones: what makes edges sharp.
+
+    The mean over columns and rows, and over steps of GRADIENT_STEPS pixels on grids as coarse, of
+    |change of (log depth - log known depth)| where both ends are known (Li and Snavely, MegaDepth, CVPR 2018).
+    Arguments and errors are those of depth_supervision.
+    """
+    error, known = _log_error(depth_m, known_depth_m, max_depth_m)
+    total = error.new_zeros(())
+    for step in GRADIENT_STEPS:
+        coarse, certain = error[..., ::step, ::step], known[..., ::step, ::step]
+        for axis in (2, 3):
+            both = certain.narrow(axis, 1, certain.shape[axis] - 1) & certain.narrow(axis, 0, certain.shape[axis] - 1)
+            total = total + torch.where(both, coarse.diff(dim=axis).abs(), 0).sum() / both.sum().clamp(min=1)
+    return total / (2 * len(GRADIENT_STEPS))
+
+
+def _log_error(depth_m: Tensor, known_depth_m: Tensor, max_depth_m: Tensor | float) -> tuple[Tensor, Tensor]:
+    """Return log depth - log known depth, 0 where it is not known, and where it is known, both (B, 1, H, W)."""
     check_shape('depth_m', depth_m, None, 1, None, None)
     check_shape('known_depth_m', known_depth_m, *depth_m.shape)
     known = known_depth_m > 0  # false for NaN
     farthest = torch.as_tensor(max_depth_m, dtype=depth_m.dtype, device=depth_m.device)
     goal = torch.where(known, known_depth_m.minimum(farthest), 1)
-    error = torch.where(known, (depth_m.log() - goal.log()).abs(), 0)
-    return error.sum() / known.sum().clamp(min=1)
+    return torch.where(known, depth_m.log() - goal.log(), 0), known

@@ -19,6 +19,8 @@ class LossWeights(NamedTuple):
     depth: float = 0.0
     self_distillation: float = 0.0
     seen_motion: float = 0.0
+    depth_shape: float = 0.0
+    depth_gradient: float = 0.0
 
 
 class LossTerms(NamedTuple):
@@ -32,6 +34,8 @@ class LossTerms(NamedTuple):
     depth: Tensor | None = None
     self_distillation: Tensor | None = None
     seen_motion: Tensor | None = None
+    depth_shape: Tensor | None = None
+    depth_gradient: Tensor | None = None
 
     def total(self, weights: LossWeights) -> Tensor:
         """Return the weighted sum of the computed terms, scalar; zero when there is none."""

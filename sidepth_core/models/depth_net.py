@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -79,6 +80,22 @@ class DepthNet(nn.Module):
         return Prediction(self.decoder(self.encoder(image)))
 
 
-def nearest_multiple(length: int) -> int:
+def nearest_multiple(length: float) -> int:
     """Return the multiple of STRIDE nearest to a length in pixels, at least STRIDE itself."""
     return max(STRIDE, round(length / STRIDE) * STRIDE)
+
+
+def size_of_shape(area: float, shape: float) -> tuple[int, int]:
+    """Return the height and width, multiples of STRIDE, that come nearest to an area and a width over height.
+
+    Args:
+        area: Pixels.
+        shape: Width over height, which counts twice as much as the area.
+    """
+
+    def distance(size: tuple[int, int]) -> float:
+        height, width = size
+        return abs(math.log(width / height / shape)) + abs(math.log(height * width / area)) / 2
+
+    sides = range(STRIDE, 64 * STRIDE, STRIDE)
+    return min(((height, width) for height in sides for width in sides), key=distance)

@@ -19,7 +19,6 @@ import torch
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from sidepth_core.augment import plain
 from sidepth_core.data.clips import Batch
 from sidepth_core.pictures import Panel, depth_picture, side_by_side
 from sidepth_core.training.health import CollapseWatch
@@ -202,7 +201,7 @@ class Pictures(Callback):
 def draw_clip(module: DepthTraining, batch: Batch) -> npt.NDArray[np.uint8]:
     """Return image, depth, the next frame warped into it, and what is left unexplained, as one (H, W, 3) picture."""
     networks = module.average.networks
-    view = plain(module.with_camera(batch), module.size, networks.pose_net.size)
+    view = module.plain(batch)
     outcome = evaluate(networks, view, module.recipe.objective, precision=module.recipe.precision)
     panels = [Panel(_rgb(view.target[0]), 'image'), Panel(depth_picture(outcome.depth_m[0, 0].cpu().numpy()), 'depth')]
     if outcome.reprojection is not None:

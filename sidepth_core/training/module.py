@@ -14,6 +14,7 @@ from sidepth_core.augment import AugmentedBatch, apply, draw, plain
 from sidepth_core.camera import Camera
 from sidepth_core.data.clips import Batch
 from sidepth_core.losses import minimum_reprojection
+from sidepth_core.models import size_of_shape
 from sidepth_core.training.health import Health, health
 from sidepth_core.training.networks import Average, Networks
 from sidepth_core.training.objective import Outcome, evaluate
@@ -27,7 +28,7 @@ SCORES = ('val/photometric', 'val/abs_rel', 'val/abs_rel_unscaled', 'val/speed')
 """What is measured on validation clips: view synthesis error, AbsRel median-scaled and in metres, metres of motion."""
 
 
-def seed_of(*numbers: int) -> int:
+def seed_of(*numbers: int | str) -> int:
     """Return a seed that is a pure function of the numbers, and unlike that of their neighbours."""
     return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:7], 'little')
 
@@ -107,16 +108,23 @@ class DepthTraining(L.LightningModule):
         count = len(batch.images)
         generator = torch.Generator().manual_seed(seed_of(self.recipe.seed, step))
         drawn = draw(count * self.trainer.world_size, self.recipe.augment, generator)
-        share = slice(self.global_rank * count, (self.global_rank + 1) * count)
-        view = type(drawn.view)(*(field[share] for field in drawn.view))
-        colours = type(drawn.colours)(*(field[share] for field in drawn.colours))
+        settings, size = self.recipe.augment, self.size
+        if settings.shapes:  # the same for all processes, which a step waits for
+            shape = settings.shapes[seed_of(self.recipe.seed, step, 'shape') % len(settings.shapes)]
+            size = size_of_shape(size[0] * size[1], shape)
         return apply(
             self.with_camera(batch),
-            drawn._replace(view=view, colours=colours),
-            self.size,
+            drawn.share(slice(self.global_rank * count, (self.global_rank + 1) * count)),
+            size,
             self.networks.pose_net.size,
-            zoom_sources=self.recipe.augment.zoom_sources,
+            zoom_sources=settings.zoom_sources,
+            square=bool(settings.shapes),
         )
+
+    def plain(self, batch: Batch) -> AugmentedBatch:
+        """Return clips as they are validated and shown: at the network's size, nothing varied."""
+        square, pose_size = bool(self.recipe.augment.shapes), self.networks.pose_net.size
+        return plain(self.with_camera(batch), self.size, pose_size, square=square)
 
     def with_camera(self, batch: Batch) -> Batch:
         """Return the batch with the learned camera where a clip has none."""
@@ -150,7 +158,7 @@ class DepthTraining(L.LightningModule):
     def validation_step(self, batch: Batch, _index: int) -> None:
         """Score the averaged networks on clips as they are."""
         networks = self.average.networks
-        view = plain(self.with_camera(batch), self.size, networks.pose_net.size)
+        view = self.plain(batch)
         outcome = evaluate(networks, view, self.recipe.objective, precision=self.recipe.precision)
         # Without the auto-mask: it would reward a network for explaining nothing.
         photometric = minimum_reprojection(view.target, outcome.warped).loss
@@ -171,8 +179,10 @@ class DepthTraining(L.LightningModule):
         """Return Adam, and the schedule that is a function of the step alone."""
         settings, steps = self.recipe.optimiser, self.recipe.steps
         networks, rate, decay = self.networks, settings.learning_rate, settings.weight_decay
+        encoder = networks.depth_net.encoder
         groups: list[dict[str, Any]] = [
-            {'params': list(networks.depth_net.parameters()), 'lr': rate, 'weight_decay': decay},
+            {'params': list(networks.depth_net.decoder.parameters()), 'lr': rate, 'weight_decay': decay},
+            {'params': list(encoder.parameters()), 'lr': settings.encoder_rate * rate, 'weight_decay': decay},
             {'params': list(networks.pose_net.parameters()), 'lr': settings.pose_rate * rate, 'weight_decay': decay},
         ]
         if self._uncalibrated is not None:

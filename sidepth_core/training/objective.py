@@ -78,6 +78,8 @@ def evaluate(
         smoothness_first=losses.smoothness_first(synthesised, view.target) if weights.smoothness_first else None,
         smoothness_second=losses.smoothness_second(synthesised, view.target) if weights.smoothness_second else None,
         depth=losses.depth_supervision(depth_m, view.depth_m, farthest_m) if weights.depth else None,
+        depth_shape=losses.depth_shape(depth_m, view.depth_m, farthest_m) if weights.depth_shape else None,
+        depth_gradient=losses.depth_gradient(depth_m, view.depth_m, farthest_m) if weights.depth_gradient else None,
     )
     if supervised:
         return Outcome(terms, disparity, depth_m, None, [], None)

@@ -165,6 +165,9 @@ class ObjectiveSettings:
         speed: Weight of | ||t|| - distance |, per metre, wherever odometry is there; it makes depth metric.
         zoom_consistency: Weight of the agreement between zoomed and un-zoomed predictions; one more pass a step.
         depth: Weight of |log depth - log known depth| where depth is known: exact in the synthetic world.
+        depth_shape: Weight of the same up to one factor for each image, without the sky.
+        depth_gradient: Weight of the difference between steps of log depth and those of known depth, which sharpens
+            edges.
         self_distillation: Weight of the agreement with the averaged weights' prediction on the un-zoomed image.
         seen_motion: Weight of the distance between the pose network's motion and the one that corners seen in both
             images show. Where it is not 0, depth is moved by the latter (its length is the distance driven, else
@@ -183,6 +186,8 @@ class ObjectiveSettings:
     speed: float = 0.05
     zoom_consistency: float = 0.0
     depth: float = 0.0
+    depth_shape: float = 0.0
+    depth_gradient: float = 0.0
     self_distillation: float = 0.0
     seen_motion: float = 0.0
     auto_mask: bool = True
@@ -210,6 +215,8 @@ class OptimiserSettings:
 
     Attributes:
         learning_rate: Step size after the warm-up.
+        encoder_rate: Step size of the depth network's encoder, as a multiple of learning_rate: one that comes with
+            pretrained weights has the shorter way to go.
         pose_rate: Step size of the pose network, as a multiple of learning_rate: new to a camera, it has the longer way
             to go.
         batch_size: Clips a step on each process.
@@ -226,6 +233,7 @@ class OptimiserSettings:
     """
 
     learning_rate: float = 1e-4
+    encoder_rate: float = 1.0
     pose_rate: float = 1.0
     batch_size: int = 12
     warmup_steps: int = 500
@@ -242,6 +250,7 @@ class OptimiserSettings:
             f'{name} {value!r} is not positive'
             for name, value in (
                 ('learning_rate', self.learning_rate),
+                ('encoder_rate', self.encoder_rate),
                 ('pose_rate', self.pose_rate),
                 ('batch_size', self.batch_size),
                 ('gradient_clip', self.gradient_clip),

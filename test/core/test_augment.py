@@ -86,6 +86,31 @@ def test_convention_augmented_cameras_tell_the_truth() -> None:
     assert torch.equal(result.identities[:, 0], result.target)
 
 
+@pytest.mark.parametrize('size', [(20, 30), (14, 56), (32, 32)])
+def test_convention_shapes_keep_pixels_square_and_cameras_true(size: tuple[int, int]) -> None:
+    """The cached camera has fx 40 and fy 50: every shape crops, and warping the whole source gives the same view."""
+    batch = batch_of(6)
+    batch = batch._replace(images=batch.images[:, 1:2].expand(-1, 3, -1, -1, -1))
+    settings = AugmentSettings(zoom_isotropic=True, zoom_centre='anywhere', shapes=(1.0, 2.0))
+    result = augment(batch, settings, torch.Generator().manual_seed(1), size)
+    for K in (result.K_target, result.K_full):
+        torch.testing.assert_close(K[:, 0, 0], K[:, 1, 1])
+    still = pose_matrix(torch.zeros(6, 3), torch.zeros(6, 3))
+    warped = warp(result.sources[:, 0], torch.full((6, 1, *size), 3.0), result.K_target, still, result.K_source)
+    assert warped.valid.all()
+    assert torch.allclose(warped.image, result.target, atol=1e-4)
+    again = full_to_zoomed(result.full_input, result.view)
+    assert (again - result.depth_input).abs().mean() < 0.02  # sampled twice, so only nearly
+    assert result.pose_frames.shape[-2:] == size
+
+
+def test_validation_crops_the_middle_where_pixels_are_square() -> None:
+    # 39x26 with fx 40, fy 50 sees 0.975 by 0.52: as 20x20 it is cropped to 0.52 by 0.52.
+    view = plain(batch_of(1), (20, 20), square=True)
+    assert view.K_target[0, 0, 0].item() == pytest.approx(20 / 0.52)
+    assert view.K_target[0, 0, 2].item() == pytest.approx(((18.5 / 39 - 0.5) * 0.975 / 0.52 + 0.5) * 20 - 0.5)
+
+
 def test_zoomed_sources_have_the_targets_camera() -> None:
     result = augment(batch_of(4), AugmentSettings(zoom_sources=True), torch.Generator().manual_seed(1), SIZE)
     assert torch.equal(result.sources, result.identities)

@@ -18,6 +18,8 @@ from sidepth_core.geometry import Warped, disparity_to_depth, pose_matrix, warp
 from sidepth_core.losses import (
     LossTerms,
     LossWeights,
+    depth_gradient,
+    depth_shape,
     depth_supervision,
     hole_share,
     infinite_depth_holes,
@@ -307,6 +309,41 @@ def test_depth_supervision_has_the_right_gradient() -> None:
         depth_supervision(predicted, known[0])
 
 
+def test_depth_shape_by_hand_takes_one_factor_an_image_and_no_sky() -> None:
+    known = torch.tensor([[1.0, 2.0, 4.0, torch.inf, torch.nan], [3.0, 3.0, 3.0, 3.0, 3.0]]).reshape(2, 1, 1, 5)
+    assert depth_shape(known.nan_to_num(posinf=9) * 5, known).item() == pytest.approx(0, abs=1e-6)
+    predicted = torch.tensor([[2.0, 4.0, 16.0, 1.0, 1.0], [3.0, 3.0, 3.0, 3.0, 6.0]]).reshape(2, 1, 1, 5)
+    predicted.requires_grad_()
+    term = depth_shape(predicted, known)  # the first image is twice as far but for one pixel, the second right but one
+    assert term.item() == pytest.approx(2 * math.log(2) / 8, rel=1e-5)
+    term.backward()
+    assert predicted.grad is not None
+    assert predicted.grad.isfinite().all()
+    assert depth_shape(known * torch.nan, known * torch.nan).item() == 0
+
+
+def test_depth_gradient_by_hand_sees_a_missing_edge_and_no_factor() -> None:
+    known = torch.ones(1, 1, 2, 4)
+    known[..., 2:] = math.e
+    flat = torch.full_like(known, 7.0)
+    assert depth_gradient(3 * known, known).item() == pytest.approx(0, abs=1e-6)
+    # Across, one step of 1 in three at distance 1 and in one at distance 2; down none; over 4 distances and 2 axes.
+    assert depth_gradient(flat, known).item() == pytest.approx((1 / 3 + 1) / 8, rel=1e-5)
+    known[..., 1] = math.nan  # an edge that is not known is not missed: only columns 0 and 2, two apart, tell
+    assert depth_gradient(flat, known).item() == pytest.approx(1 / 8, rel=1e-5)
+
+
+def test_depth_gradient_has_the_right_gradient() -> None:
+    predicted = (torch.rand(1, 1, 5, 6, dtype=torch.float64) + 1).requires_grad_()
+    known = torch.rand(1, 1, 5, 6, dtype=torch.float64) + 1
+    known[0, 0, 2, 2:4] = torch.nan
+    assert torch.autograd.gradcheck(depth_gradient, (predicted, known))
+    assert torch.autograd.gradcheck(depth_shape, (predicted[..., :5, :5], known[..., :5, :5]))
+    for term in (depth_gradient, depth_shape):
+        with pytest.raises(ConfigError, match='known_depth_m has shape'):
+            term(predicted, known[0])
+
+
 def test_zoom_consistency_is_zero_where_predictions_agree_and_sees_a_scale_difference() -> None:
     full = torch.rand(2, 1, 6, 8) * 0.2 + 0.01
     assert zoom_consistency(full.clone(), full).item() == pytest.approx(0, abs=1e-5)
@@ -386,6 +423,8 @@ def test_no_loss_and_no_gradient_is_nan_on_images_without_texture(kind: str, hal
             speed=speed_term(translation, torch.tensor([0.0, 1.0])),
             zoom_consistency=zoom_consistency(disparity, disparity * 1.1),
             depth=depth_supervision(depth, torch.full_like(depth, torch.inf)),
+            depth_shape=depth_shape(depth, 2 + torch.rand_like(depth)),
+            depth_gradient=depth_gradient(depth, 2 + torch.rand_like(depth)),
             self_distillation=self_distillation(depth, depth.detach() * 1.1),
             seen_motion=motion_term(motion, torch.eye(4).expand(2, 4, 4)),
         )

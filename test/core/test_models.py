@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sidepth_core.errors import CheckpointError, ConfigError, ImageFormatError
 from sidepth_core.geometry import disparity_to_depth
-from sidepth_core.models import BACKBONES, DepthNet, PoseNet
+from sidepth_core.models import BACKBONES, STRIDE, DepthNet, PoseNet, size_of_shape
 from sidepth_core.models.backbones import make_encoder
 from sidepth_core.models.cross_attention import AttentionBranch, DynamicCrossAttention
 from sidepth_core.models.hrnet import HRNet
@@ -298,3 +298,19 @@ def test_recomputing_keeps_fewer_tensors_for_the_backward_pass() -> None:
             network(torch.rand(1, 3, 128, 128))
         kept.append(sum(sizes))
     assert kept[1] < 0.6 * kept[0]
+
+
+@pytest.mark.parametrize(
+    ('area', 'shape', 'size'),
+    [(40960, 1.6, (160, 256)), (61440, 3.31, (128, 416)), (61440, 4 / 3, (224, 288)), (122880, 10 / 3, (192, 640))],
+)
+def test_a_size_of_a_shape_keeps_area_and_proportions(area: int, shape: float, size: tuple[int, int]) -> None:
+    assert size_of_shape(area, shape) == size
+
+
+@pytest.mark.parametrize('shape', [0.5, 1.0, 1.33, 1.78, 2.4, 3.3])
+def test_every_shape_has_a_size_near_it(shape: float) -> None:
+    height, width = size_of_shape(61440, shape)
+    assert height % STRIDE == width % STRIDE == 0
+    assert width / height == pytest.approx(shape, rel=0.16)
+    assert height * width == pytest.approx(61440, rel=0.3)

@@ -23,7 +23,14 @@ from sidepth_core.zoom import focal_length
 
 SIZE = (64, 96)
 EVERYTHING = ObjectiveSettings(
-    zoom_consistency=0.1, depth=1.0, self_distillation=0.1, seen_motion=1.0, motion_mask=True, speed=0.1
+    zoom_consistency=0.1,
+    depth=1.0,
+    depth_shape=0.5,
+    depth_gradient=0.5,
+    self_distillation=0.1,
+    seen_motion=1.0,
+    motion_mask=True,
+    speed=0.1,
 )
 CANONICAL = ModelSettings(
     backbone='mobilenet_v3_large', width=96, height=64, pose_width=96, pose_height=64,
