@@ -107,19 +107,24 @@ class DepthMeasure:
 
 
 class PoseMeasure:
-    """Compares the pose network's trajectory with the true one, over the longest stretch without a gap."""
+    """Compares the pose network's trajectory with the true one, over the longest stretch without a gap.
+
+    A frame whose true pose is not known ends the stretch: the step out of it starts where nothing was compared.
+    """
 
     def __init__(self, alignment: str, *, scaled: bool) -> None:
         self._alignment = alignment
         self._scaled = scaled
         self._stretches: list[tuple[list[npt.NDArray[np.float64]], list[npt.NDArray[np.float64]]]] = []
+        self._follows_known = False
 
     def add(self, sight: Sight) -> None:
         """Take one frame."""
         truth = sight.frame.T_world_camera
+        follows_known, self._follows_known = self._follows_known, truth is not None
         if truth is None:
             return
-        if sight.T_now_before is None or not self._stretches:
+        if sight.T_now_before is None or not follows_known:
             self._stretches.append(([], [truth]))
             return
         steps, poses = self._stretches[-1]

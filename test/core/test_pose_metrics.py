@@ -8,7 +8,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from sidepth_core.data.frames import Frame
 from sidepth_core.errors import ConfigError
+from sidepth_core.evaluation.measures import PoseMeasure, Sight
 from sidepth_core.evaluation.pose_metrics import (
     align,
     ate_rmse,
@@ -154,3 +156,21 @@ def test_scaled_scores_forgive_one_factor_for_the_whole_path() -> None:
 def test_trajectories_of_different_lengths_are_refused() -> None:
     with pytest.raises(ConfigError, match='3 estimated and 4 true poses'):
         score_trajectory(straight(3), straight(4))
+
+
+@pytest.mark.parametrize(('missing', 'frames'), [((), 30), ((10,), 19), ((10, 11), 18), ((0,), 29), ((29,), 29)])
+def test_a_missing_true_pose_ends_the_stretch_and_costs_a_perfect_motion_nothing(
+    missing: tuple[int, ...], frames: int
+) -> None:
+    truth = curved(30)
+    measure = PoseMeasure('similarity', scaled=False)
+    for index, pose in enumerate(truth):
+        known = None if index in missing else pose
+        frame = Frame(index * 10**8, np.zeros((2, 2, 3), np.uint8), T_world_camera=known)
+        motion = np.linalg.inv(pose) @ truth[index - 1] if index else None
+        measure.add(Sight(index, frame, np.ones((2, 2), np.float32), motion))
+    scores = measure.result()
+    assert scores is not None
+    assert scores.frames == frames
+    assert scores.ate_m == pytest.approx(0, abs=1e-9)
+    assert scores.scale_drift == pytest.approx(0, abs=1e-9)
