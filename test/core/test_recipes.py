@@ -3,11 +3,15 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from sidepth_core.data.clip_table import find_clips
+from sidepth_core.data.shards import FrameTable
 from sidepth_core.errors import ConfigError
 from sidepth_core.training.recipes import field_sentences, find_recipe, load_recipe, recipe_parser, render_recipe
 from sidepth_core.training.settings import ModelSettings, OptimiserSettings, Recipe
+from sidepth_core.training.sources import prepare_settings
 
 FOLDER = Path(__file__).parents[2] / 'training'
 RECIPES = sorted(FOLDER.glob('*.yaml'))
@@ -48,6 +52,21 @@ def test_the_paper_recipe_has_the_papers_numbers() -> None:
     assert recipe.steps == 40 * 39810 // 12
     assert (recipe.optimiser.learning_rate, recipe.optimiser.gradient_clip) == (1e-4, 35)
     assert recipe.objective.weights[:3] == (1.0, 1e-3, 1e-3)
+
+
+def drive(frames: int, motion_px: float) -> FrameTable:
+    """Return the table of a drive whose image moves so far from frame to frame, at KITTI's ten frames a second."""
+    one, many = np.ones(frames), np.arange(frames)
+    pose = np.tile(np.eye(4), (frames, 1, 1))
+    depth = np.zeros(frames, np.bool_)
+    return FrameTable(many, many * 10**8, *[one] * 4, one, pose, motion_px * one, one, 0.1 * one, one, depth)
+
+
+@pytest.mark.parametrize('name', ['kitti_1024x320', 'kitti_640x192'])
+def test_kitti_clips_are_of_neighbouring_frames_as_in_the_paper_however_slow_the_drive(name: str) -> None:
+    settings = prepare_settings(load_recipe(FOLDER / f'{name}.yaml'), 'kitti/?split=eigen_zhou')
+    frames = find_clips(drive(9, motion_px=3.0), settings, 1242, 0, 0).clips.frames
+    assert np.array_equal(frames - frames[:, 1:2], np.tile([-1, 0, 1], (7, 1)))
 
 
 def test_the_rate_warms_up_from_a_third_and_halves_at_the_milestones() -> None:
