@@ -2,10 +2,16 @@
 
 Two views of a rigid world fix rotation and direction, and leave the length open (Nister, "An efficient solution to the
 five-point relative pose problem", PAMI 2004). No network has to learn it first, and no clock or mounting can be wrong.
+
+Not every pair of views tells. On a plane two motions explain the corners equally well, and noise chooses: so an
+essential matrix counts only where it explains more than a homography does, by Torr's criterion ("An assessment of
+information criteria for motion model selection", CVPR 1997). And things that pass a camera at rest look like a camera
+that moves past them: so most of the view has to have parallax.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import cv2
@@ -25,10 +31,14 @@ MAX_RETURN_PX = 0.5
 MAX_EPIPOLAR_PX = 0.5
 """A corner farther than this from its epipolar line moves by itself, or was tracked wrongly."""
 MIN_CORNERS = 30
-MIN_SHARE = 0.5
+MIN_SHARE = 0.6
 """Fewer corners than this share of those tracked, agreeing on one motion, agree by chance."""
 MIN_PARALLAX_PX = 0.3
-"""Where the median corner moves less than this once rotation is taken out, the direction is noise."""
+"""A corner that moves less than this once rotation is taken out does not move, or is far away."""
+MAX_UNMOVED_SHARE = 0.3
+"""Where more corners than this share do not move, the camera stands, or the direction is noise."""
+NOISE_PX = 0.25
+"""Standard deviation of a tracked corner, by which the two models are weighed."""
 
 
 class TwoView(NamedTuple):
@@ -56,7 +66,8 @@ def seen_motion(before: Image, now: Image, K: Floats) -> Floats | None:
 def look_at_two_views(before: Image, now: Image, K: Floats) -> TwoView | None:
     """Return the motion between two images, and the corners that tell it.
 
-    None where too few corners are tracked or agree, and where the camera only turned.
+    None where too few corners are tracked or agree, where the camera stands or only turned, and where all that is seen
+    is one plane.
 
     Args:
         before: The earlier image, (H, W, 3) RGB, rectified.
@@ -79,7 +90,9 @@ def look_at_two_views(before: Image, now: Image, K: Floats) -> TwoView | None:
     agree, R, t, mask, points = cv2.recoverPose(E, first, second, np.eye(3), distanceThresh=1e9, mask=inliers)
     if agree < max(MIN_CORNERS, MIN_SHARE * len(first)):
         return None
-    if np.median(_parallax(first, second, np.asarray(R)) * focal.mean()) < MIN_PARALLAX_PX:
+    pixel = 1 / float(focal.mean())
+    unmoved = _parallax(first, second, np.asarray(R)) < MIN_PARALLAX_PX * pixel
+    if unmoved.mean() > MAX_UNMOVED_SHARE or _is_one_plane(first, second, np.asarray(E, np.float64), NOISE_PX * pixel):
         return None
     kept = np.asarray(mask).ravel() > 0
     world = (points[:3] / points[3]).T[kept]
@@ -96,6 +109,49 @@ def _tracked(before: Image, now: Image) -> tuple[Floats, Floats]:
     there, good = track_there_and_back(first, second, corners, MAX_RETURN_PX)
     start, end = (points.reshape(-1, 2)[good].astype(np.float64) for points in (corners, there))
     return start, end
+
+
+def _is_one_plane(first: Floats, second: Floats, E: Floats, noise: float) -> bool:
+    """Whether a homography explains corners better than a motion, for the parameters that each has.
+
+    Args:
+        first: Corners of the earlier image, (N, 2), in units of the focal length.
+        second: Where they are in the later one.
+        E: Essential matrix of the motion that they agree on, (3, 3).
+        noise: Standard deviation of a corner, in units of the focal length.
+    """
+    found, _ = cv2.findHomography(first, second, cv2.USAC_ACCURATE, 4 * noise)
+    if found is None:
+        return False
+    H = np.asarray(found, np.float64)
+    there, back = _moved(first, H) - second, _moved(second, np.asarray(np.linalg.inv(H), np.float64)) - first
+    # Half of both: the corner of each image has its share of the error.
+    off_plane = ((there**2).sum(1) + (back**2).sum(1)) / 4
+    start, end = (np.column_stack([points, np.ones(len(points))]) for points in (first, second))
+    there, back = start @ E.T, end @ E
+    slope = (there[:, :2] ** 2).sum(1) + (back[:, :2] ** 2).sum(1)
+    off_lines = (end * there).sum(1) ** 2 / np.maximum(slope, 1e-12)  # Sampson's distance
+    plane = _criterion(off_plane, noise, dimensions=2, parameters=8)
+    return plane < _criterion(off_lines, noise, dimensions=3, parameters=5)
+
+
+def _criterion(squares: Floats, noise: float, *, dimensions: int, parameters: int) -> float:
+    """Return Torr's geometric information criterion of a model of pairs of points; the smaller, the better.
+
+    Args:
+        squares: Squared distance of each pair from the model, (N,).
+        noise: Standard deviation of a point, in the same unit.
+        dimensions: Of the surface in the space of pairs that the model is.
+        parameters: How many numbers fix it.
+    """
+    errors = np.minimum(squares / noise**2, 2 * (4 - dimensions)).sum()
+    return float(errors + math.log(4) * dimensions * len(squares) + math.log(4 * len(squares)) * parameters)
+
+
+def _moved(points: Floats, H: Floats) -> Floats:
+    """Return points (N, 2) moved by a homography (3, 3)."""
+    moved = np.column_stack([points, np.ones(len(points))]) @ H.T
+    return np.asarray(moved[:, :2] / moved[:, 2:])
 
 
 def _parallax(first: Floats, second: Floats, rotation: Floats) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -75,6 +76,44 @@ def test_a_camera_that_only_turns_or_stands_shows_no_direction() -> None:
     turned = cv2.warpPerspective(image, K @ turn @ np.linalg.inv(K), (WIDTH, HEIGHT), borderMode=cv2.BORDER_REFLECT)
     assert seen_motion(image, np.asarray(turned, np.uint8), K) is None
     assert seen_motion(image, image, K) is None
+
+
+def plane(normal: list[float], motion: npt.NDArray[np.float64], seed: int) -> Image:
+    """Return a textured plane, 5 m ahead, as a camera sees it that has moved so from where it is seen straight."""
+    change = K @ (motion[:3, :3] + np.outer(motion[:3, 3], normal) / 5) @ np.linalg.inv(K)
+    moved = cv2.warpPerspective(texture(seed), change, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REFLECT)
+    return noisy(moved, seed)
+
+
+def noisy(image: npt.NDArray[Any], seed: int) -> Image:
+    noise = np.random.default_rng(seed).normal(0, 2, image.shape)
+    return np.asarray(np.clip(image + noise, 0, 255), np.uint8)
+
+
+@pytest.mark.parametrize('tilt_deg', [0.0, 30.0, 45.0])
+def test_one_plane_alone_shows_no_direction_for_two_motions_explain_it(tilt_deg: float) -> None:
+    normal = [float(np.sin(np.radians(tilt_deg))), 0.0, float(np.cos(np.radians(tilt_deg)))]
+    for seed in range(5):
+        motion = np.eye(4)
+        motion[:3, :3] = cv2.Rodrigues(np.array([0.002, 0.003, 0.001]) * seed)[0]
+        motion[:3, 3] = 0.1 + 0.05 * seed, 0.01, 0.02 * seed
+        images = plane(normal, np.eye(4), 2 * seed), plane(normal, motion, 2 * seed)
+        assert seen_motion(*images, K) is None
+
+
+RIGHT, LOWER = np.s_[:, WIDTH // 2 :], np.s_[HEIGHT // 2 :]
+
+
+@pytest.mark.parametrize('half', [RIGHT, LOWER], ids=['right', 'lower'])
+@pytest.mark.parametrize('shift', [(3, 0), (5, 0), (5, 1), (8, 2), (12, 0)])
+def test_a_camera_that_stands_while_half_its_view_slides_past_shows_no_direction(
+    shift: tuple[int, int], half: tuple[slice, ...]
+) -> None:
+    before, passing = texture(0), texture(1)
+    now = before.copy()
+    before[half] = passing[half]
+    now[half] = np.roll(passing, shift, (1, 0))[half]
+    assert seen_motion(noisy(before, 2), noisy(now, 3), K) is None
 
 
 def test_nothing_is_seen_without_texture_in_another_scene_or_through_an_unknown_lens() -> None:
