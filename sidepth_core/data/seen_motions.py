@@ -19,6 +19,10 @@ Progress = Callable[[int, int], object]
 
 MAX_BEND_DEG = 30.0
 """A camera does not change its course by more from one frame of a clip to the next: one of the two is wrong."""
+STANDING_MPS = 0.05
+"""Slower than this by odometry, a camera stands, whatever passes it."""
+RULES = 2
+"""Of what is believed; what other rules measured is measured again."""
 
 
 class SeenMotions(NamedTuple):
@@ -34,13 +38,13 @@ class SeenMotions(NamedTuple):
 
 
 def measure_seen_motions(folder: Path, progress: Progress = lambda _done, _of: None) -> None:
-    """Write what `clip_motions` says of every clip into the cache, unless it is there already.
+    """Write what `clip_motions` says of every clip into the cache, unless it is there already by today's rules.
 
     Raises:
         DatasetError: If the folder is no complete cache.
     """
     path = folder / SEEN_MOTIONS_FILE
-    if path.is_file():
+    if path.is_file() and _rules(path) == RULES:
         return
     cache = PreparedDataset(folder)
     found: list[SeenMotions] = []
@@ -50,12 +54,20 @@ def measure_seen_motions(folder: Path, progress: Progress = lambda _done, _of: N
     motions, points = (np.stack(column).astype(np.float32) for column in zip(*found, strict=True))
     staged = path.with_suffix('.partial')
     with staged.open('wb') as file:
-        np.savez(file, motions=motions, points=points)
+        np.savez(file, motions=motions, points=points, rules=RULES)
     staged.replace(path)
 
 
+def _rules(path: Path) -> int:
+    with np.load(path) as columns:
+        return int(columns['rules']) if 'rules' in columns else 1
+
+
 def clip_motions(clip: Clip) -> SeenMotions:
-    """Return what corners tell of the motion from the middle frame of a clip to each other one, in order of time."""
+    """Return what corners tell of the motion from the middle frame of a clip to each other one, in order of time.
+
+    Where odometry says that the camera stands, what moves in its images is not the camera.
+    """
     images = [np.ascontiguousarray(image.permute(1, 2, 0).numpy()) for image in clip.images]
     K = clip.intrinsics.numpy().astype(np.float64)
     middle = len(images) // 2
@@ -64,6 +76,9 @@ def clip_motions(clip: Clip) -> SeenMotions:
     seen = SeenMotions(np.full((count, 4, 4), np.nan), np.full((count, SEEN_POINTS, 3), np.nan))
     for place, other in enumerate(index for index in range(len(images)) if index != middle):
         first, second = sorted((other, middle))
+        driven_m, seconds = clip.distance_m[first:second].sum(), clip.dt_s[first:second].sum()
+        if driven_m < STANDING_MPS * seconds:  # false where nobody measured
+            continue
         found = look_at_two_views(images[first], images[second], K)
         if found is not None:
             is_past = other < middle

@@ -12,7 +12,7 @@ from sidepth_core.data import seen_motions
 from sidepth_core.data.clips import Clip
 from sidepth_core.data.prepare import WeightedSource, prepare
 from sidepth_core.data.prepare_settings import PrepareSettings
-from sidepth_core.data.prepared import PreparedDataset
+from sidepth_core.data.prepared import SEEN_MOTIONS_FILE, PreparedDataset
 from sidepth_core.data.seen_motions import clip_motions, measure_seen_motions
 from sidepth_core.data.synthetic import SyntheticSource
 from sidepth_core.data.two_view import TwoView
@@ -68,6 +68,25 @@ def test_a_clip_through_an_unknown_lens_tells_nothing(folder: Path) -> None:
     seen = clip_motions(clip._replace(intrinsics=torch.full((3, 3), torch.nan)))
     assert np.isnan(seen.motions).all()
     assert np.isnan(seen.points).all()
+
+
+def test_what_older_rules_measured_is_measured_again(folder: Path) -> None:
+    measure_seen_motions(folder)
+    path = folder / SEEN_MOTIONS_FILE
+    today = dict(np.load(path))
+    np.savez(path, motions=today['motions'] + 1, points=today['points'])
+    measure_seen_motions(folder)
+    assert np.array_equal(np.load(path)['motions'], today['motions'], equal_nan=True)
+
+
+def test_a_camera_that_stands_by_odometry_shows_no_motion_whatever_passes_it(folder: Path) -> None:
+    clip = PreparedDataset(folder)[0]
+    assert np.isfinite(clip_motions(clip).motions).all()
+    seconds = clip.dt_s
+    stands = clip_motions(clip._replace(distance_m=torch.stack([0.01 * seconds[0], 1.0 * seconds[1]])))
+    assert np.isnan(stands.motions[0]).all()
+    assert np.isnan(stands.points[0]).all()
+    assert np.isfinite(stands.motions[1]).all()
 
 
 def heading(degrees: float) -> TwoView:
