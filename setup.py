@@ -36,12 +36,12 @@ setup(
     entry_points={
         'console_scripts': [
             'sidepth = sidepth_core.cli:main',
-            'depth_node = sidepth_ros.depth_node:main',
-            'demo = sidepth_ros.demo:main',
-            'camera_player = sidepth_ros.camera_player:main',
-            'camera_snapshot = sidepth_ros.camera_snapshot:main',
-            'motion_gate = sidepth_ros.motion_gate:main',
-            'adopt_checkpoint = sidepth_ros.adopt_checkpoint:main',
+            'depth_node = sidepth_ros.node.main:main',
+            'demo = sidepth_ros.demo.main:main',
+            'camera_player = sidepth_ros.tools.camera_player:main',
+            'camera_snapshot = sidepth_ros.tools.camera_snapshot:main',
+            'motion_gate = sidepth_ros.tools.motion_gate:main',
+            'adopt_checkpoint = sidepth_ros.tools.adopt_checkpoint:main',
             # Under the name of a command, main is that command: `ros2 run sidepth_ros train`.
             *(f'{command} = sidepth_core.cli:main' for command in COMMANDS),
         ],

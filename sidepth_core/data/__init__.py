@@ -1,1 +1,1 @@
-"""Where frames come from: bags, videos, folders, KITTI, the synthetic world; and the clips made of them."""
+"""Where images come from and how training takes them: a drive's frames, calibration, motion; a room for each kind."""

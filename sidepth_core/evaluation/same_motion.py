@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from sidepth_core.camera import Camera
 from sidepth_core.data.frames import DepthMap, Frame, Image
+from sidepth_core.data.prepare.two_view import seen_motion
 from sidepth_core.data.tracks import rigid
-from sidepth_core.data.two_view import seen_motion
 from sidepth_core.evaluation.measures import synthesis_error
 from sidepth_core.evaluation.subject import Subject
 

@@ -13,7 +13,7 @@ from sidepth_core.camera import Camera
 from sidepth_core.checkpoint import load_checkpoint
 from sidepth_core.data.clips import Clip
 from sidepth_core.data.frames import Frame
-from sidepth_core.data.prepared import PreparedDataset
+from sidepth_core.data.prepare.dataset import PreparedDataset
 from sidepth_core.evaluation.comparison import Comparison, compare, save_comparison_picture
 from sidepth_core.evaluation.run import EvaluationSettings
 from sidepth_core.evaluation.subject import subject_of

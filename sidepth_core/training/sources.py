@@ -15,10 +15,10 @@ import numpy as np
 from rich.progress import Progress
 
 from sidepth_core.checkpoint import load_info
-from sidepth_core.data.prepare import prepare
-from sidepth_core.data.prepare_settings import PrepareSettings
-from sidepth_core.data.prepared import PreparedDataset
-from sidepth_core.data.seen_motions import measure_seen_motions
+from sidepth_core.data.prepare.cache import prepare
+from sidepth_core.data.prepare.dataset import PreparedDataset
+from sidepth_core.data.prepare.settings import PrepareSettings
+from sidepth_core.data.prepare.two_view_poses import measure_seen_motions
 from sidepth_core.data.sources import open_weighted
 from sidepth_core.errors import ConfigError, DatasetError
 from sidepth_core.training.parts import Parts, Source, split_by_time

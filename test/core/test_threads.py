@@ -25,7 +25,7 @@ def test_threads_sleep_unless_the_user_says_otherwise(monkeypatch: pytest.Monkey
     assert 'OMP_WAIT_POLICY' not in os.environ
 
 
-@pytest.mark.parametrize('module', ['sidepth_core.cli', 'sidepth_ros.depth_node'])
+@pytest.mark.parametrize('module', ['sidepth_core.cli', 'sidepth_ros.node.main'])
 def test_commands_are_there_before_torch_is(module: str) -> None:
     # OpenMP reads its environment when torch brings it in: set afterwards, it says nothing.
     code = f'import sys, {module}; sys.exit("torch" in sys.modules)'

@@ -103,7 +103,7 @@ class Graph:
         """Start a depth node with these parameters; it activates itself unless told otherwise."""
         values = {'checkpoint': str(checkpoint), 'threads': 1, **parameters}
         pairs = [part for name, value in values.items() for part in ('-p', f'{name}:={_as_yaml(value)}')]
-        command = [sys.executable, '-m', 'sidepth_ros.depth_node', '--ros-args', *arguments, *pairs]
+        command = [sys.executable, '-m', 'sidepth_ros.node.main', '--ros-args', *arguments, *pairs]
         process = Process(command, self._environment, self._folder / f'node{len(self.processes)}.log')
         self.processes.append(process)
         return process

@@ -14,7 +14,7 @@ pytest.importorskip('rclpy', reason='rclpy is not installed: `make setup` brings
 
 from ros_graph import Graph
 
-from sidepth_ros.parameters import SPECS
+from sidepth_ros.node.parameters import SPECS
 
 pytestmark = pytest.mark.ros
 

@@ -20,10 +20,10 @@ from launch_ros.actions import Node
 from ros_graph import Graph, Process
 from sensor_msgs.msg import CompressedImage, Image
 
-from sidepth_core.data.bag_writer import BagWriter
+from sidepth_core.data.bags.writer import BagWriter
 from sidepth_core.errors import BagError, ConfigError
 from sidepth_ros import launching
-from sidepth_ros.parameters import SPECS
+from sidepth_ros.node.parameters import SPECS
 
 pytestmark = pytest.mark.ros
 
@@ -296,7 +296,7 @@ def test_ros2_launch_brings_depth_out_of_a_camera(
         ['ros2', 'launch', 'sidepth_ros', 'depth.launch.py', f'checkpoint:={tiny_checkpoint}', 'camera_name:=front'],
         ros_environment, tmp_path / 'launch.log',
     )
-    player = [sys.executable, '-m', 'sidepth_ros.camera_player', '--name', 'front', '--size', '160x96', '--loop']
+    player = [sys.executable, '-m', 'sidepth_ros.tools.camera_player', '--name', 'front', '--size', '160x96', '--loop']
     camera = Process([*player, '--frames', '30', '--wait-for', '1'], ros_environment, tmp_path / 'camera.log')
     try:
         launch.wait_for_words('the depth node is active')
@@ -312,6 +312,6 @@ def test_ros2_launch_brings_depth_out_of_a_camera(
 
 def test_compressed_images_are_asked_for_by_type() -> None:
     # What launching calls compressed must be what the node subscribes to as such.
-    from sidepth_ros.camera_input import IMAGE_TYPES  # noqa: PLC0415
+    from sidepth_ros.node.camera_input import IMAGE_TYPES  # noqa: PLC0415
 
     assert {'raw': Image, 'compressed': CompressedImage} == IMAGE_TYPES

@@ -1,0 +1,1 @@
+"""Image folders and video files as drives."""

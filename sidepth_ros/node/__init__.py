@@ -1,0 +1,1 @@
+"""The depth node: its executable, parameters, cameras, worker thread, outputs and diagnostics."""

@@ -1,0 +1,89 @@
+"""One camera's publishers: each message is made only while somebody subscribes to it."""
+
+from __future__ import annotations
+
+import torch
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import Header
+from torch import Tensor
+from torch.nn import functional as F
+
+from sidepth_core.colour_maps import colour_depth
+from sidepth_core.depth_maps import RayCache, point_cloud, to_millimetres
+from sidepth_ros.messages.conversions import CloudBuffer, ImageBuffer, camera_info_message
+from sidepth_ros.messages.quality_of_service import output_qos, overridable
+from sidepth_ros.node.parameters import Settings
+from sidepth_ros.node.processor import Estimate
+
+IMAGES = {'depth/image': '32FC1', 'depth/image_raw': '16UC1', 'depth/image_color': 'rgb8', 'depth/confidence': '32FC1'}
+"""The image topics with their encodings."""
+INFO, POINTS = 'depth/camera_info', 'depth/points'
+
+
+class CameraOutput:
+    """Publishes what the estimates of one camera become.
+
+    Args:
+        node: Who publishes; the publishers follow its lifecycle.
+        prefix: '' or 'NAME/', before the topic names.
+    """
+
+    def __init__(self, node: LifecycleNode, prefix: str) -> None:
+        types = {**dict.fromkeys(IMAGES, Image), INFO: CameraInfo, POINTS: PointCloud2}
+        self._publishers = {
+            topic: node.create_lifecycle_publisher(
+                kind, f'{prefix}{topic}', output_qos(), qos_overriding_options=overridable()
+            )
+            for topic, kind in types.items()
+        }
+        self._images = {topic: ImageBuffer(encoding) for topic, encoding in IMAGES.items()}
+        self._cloud = CloudBuffer()
+        self._rays = RayCache()
+
+    def destroy(self, node: LifecycleNode) -> None:
+        """Take the publishers off the graph."""
+        for publisher in self._publishers.values():
+            node.destroy_lifecycle_publisher(publisher)
+
+    def wanted(self) -> frozenset[str]:
+        """Return the topics that somebody subscribes to."""
+        return frozenset(topic for topic, pub in self._publishers.items() if pub.get_subscription_count())
+
+    def publish(self, estimate: Estimate, header: Header, settings: Settings, wanted: frozenset[str]) -> None:
+        """Publish an estimate on the topics that are wanted, under the header of its image."""
+        if INFO in wanted:
+            self._publishers[INFO].publish(camera_info_message(estimate.camera, header))
+        for topic in IMAGES:
+            if topic in wanted and (pixels := _pixels(topic, estimate, settings)) is not None:
+                self._publishers[topic].publish(self._images[topic].fill(header, pixels))
+        if POINTS in wanted:
+            self._publishers[POINTS].publish(self._cloud.fill(header, self.points(estimate, settings)))
+
+    def points(self, estimate: Estimate, settings: Settings) -> Tensor:
+        """Return the organised cloud of an estimate, (h, w, 3 or 4) float32."""
+        stride = settings.cloud_stride
+        directions = self._rays(estimate.camera, stride, estimate.depth.device)
+        colour = colour_at(estimate) if settings.cloud_fields == 'xyzrgb' else None
+        return point_cloud(estimate.depth, directions, colour, stride)
+
+
+def colour_at(estimate: Estimate) -> Tensor:
+    """Return an estimate's rectified picture at the size of its depth map, (3, H, W) uint8."""
+    size = estimate.depth.shape
+    if estimate.picture.shape[-2:] == size:
+        return estimate.picture
+    picture = F.interpolate(estimate.picture[None].float(), size=size, mode='area')
+    return picture[0].round().to(torch.uint8)
+
+
+def _pixels(topic: str, estimate: Estimate, settings: Settings) -> Tensor | None:
+    """Return the pixels of an image topic; None where there are none: nobody asked for a confidence in time."""
+    if topic == 'depth/image':
+        return estimate.depth
+    if topic == 'depth/image_raw':
+        return to_millimetres(estimate.depth)
+    if topic == 'depth/confidence':
+        return estimate.confidence
+    span = (settings.color_near, settings.color_far) if settings.color_range == 'fixed' else None
+    return colour_depth(estimate.depth, settings.color_map, span)

@@ -1,0 +1,176 @@
+"""The running model: a loaded network with its scale source, and loading another one beside it."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sidepth_core.checkpoint import CheckpointInfo
+from sidepth_core.errors import SidepthError
+from sidepth_core.inference import DepthEstimator
+from sidepth_core.scale import ScaleSource, make_scale_source
+from sidepth_ros.node.parameters import MODEL_PARAMETERS, Settings
+
+
+class Model(NamedTuple):
+    """What is swapped between two frames.
+
+    Attributes:
+        estimator: The network on its device.
+        scale_source: What makes metres of its depth.
+    """
+
+    estimator: DepthEstimator
+    scale_source: ScaleSource
+
+    @property
+    def device(self) -> torch.device:
+        """Where pictures go."""
+        return self.estimator.device
+
+    def depth(self, pictures: Sequence[Tensor], focal_px: Tensor) -> Tensor:
+        """Return depth of pictures (1, 3, H, W) uint8 of any sizes in one pass: (B, 1, h, w) at the network's size.
+
+        Args:
+            pictures: Rectified, on the device.
+            focal_px: Focal length of each, (B,), pixels of that picture; of a squeezed one the geometric mean.
+        """
+        if len({picture.shape for picture in pictures}) > 1:
+            height, width = self.estimator.size
+            areas = torch.tensor([picture.shape[-2] * picture.shape[-1] for picture in pictures])
+            focal_px = focal_px * (height * width / areas).sqrt()
+            pictures = [resized_picture(picture, height, width) for picture in pictures]
+        return self.estimator.depth(torch.cat(list(pictures)), focal_px.to(self.device))
+
+    def farthest(self, picture: Tensor, focal_px: Tensor) -> Tensor:
+        """Return the largest depth that the weights can say of one picture, (1,); arguments as above."""
+        return self.estimator.farthest(picture, focal_px.to(self.device))
+
+
+def resized_picture(picture: Tensor, height: int, width: int) -> Tensor:
+    """Return a picture (1, 3, H, W) uint8 at another size, as the network takes it."""
+    if picture.device.type != 'cpu':  # where torch cannot do it in uint8
+        picture = picture.float() / 255
+    return F.interpolate(picture, size=(height, width), mode='bilinear', align_corners=False, antialias=True)
+
+
+def make_scale(settings: Settings, info: CheckpointInfo) -> ScaleSource:
+    """Return the scale source that the settings ask for, of weights with that info.
+
+    Raises:
+        ScaleError: If the weights are not metric and nothing makes them so.
+    """
+    metric = info.scale == 'metric'
+    return make_scale_source(settings.scale_source, metric_weights=metric, factor=settings.scale_factor)
+
+
+def load_estimator(settings: Settings, batch: int) -> DepthEstimator:
+    """Load the network that the settings name and run it once for every batch size that can come.
+
+    Raises:
+        CheckpointError: If the checkpoint cannot be used.
+        ConfigError: If engine, precision, device or size cannot.
+    """
+    estimator = DepthEstimator.load(
+        settings.checkpoint or None,
+        device=settings.device,
+        engine=settings.engine,
+        precision=settings.precision,
+        size=settings.network_shape,
+    )
+    for size in range(1, batch + 1):
+        estimator.warm_up(size)
+    return estimator
+
+
+class Outcome(NamedTuple):
+    """What became of a request to load.
+
+    Attributes:
+        settings: What was asked for.
+        estimator: The network, warm; None where it could not be loaded.
+        reason: Why not; empty where it could.
+    """
+
+    settings: Settings
+    estimator: DepthEstimator | None
+    reason: str = ''
+
+
+class Loader:
+    """Loads a network beside the running one, in a thread of its own; of several requests only the last one counts.
+
+    Args:
+        batch: Largest number of pictures that go through the network together.
+        ready: Called from that thread when `outcome` has something.
+    """
+
+    def __init__(self, batch: int, ready: Callable[[], None]) -> None:
+        self._batch = batch
+        self._ready = ready
+        self._lock = threading.Lock()
+        self._request: Settings | None = None
+        self._outcome: Outcome | None = None
+        self._thread: threading.Thread | None = None
+
+    def request(self, settings: Settings) -> None:
+        """Load what the settings name, after what is being loaded now."""
+        with self._lock:
+            self._request, self._outcome = settings, None
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name='sidepth loader', daemon=True)
+                self._thread.start()
+
+    def cancel(self) -> None:
+        """Forget the requests; what is being loaded now is thrown away when it is there."""
+        with self._lock:
+            self._request = self._outcome = None
+
+    def outcome(self) -> Outcome | None:
+        """Return what became of the last request, once."""
+        with self._lock:
+            outcome, self._outcome = self._outcome, None
+            return outcome
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                settings = self._request
+                if settings is None:
+                    self._thread = None
+                    return
+            outcome = self._load(settings)
+            with self._lock:
+                if self._request is not settings:
+                    continue
+                self._request, self._outcome = None, outcome
+            self._ready()
+
+    def _load(self, settings: Settings) -> Outcome:
+        try:
+            return Outcome(settings, load_estimator(settings, self._batch))
+        except Exception as error:  # noqa: BLE001 - nobody is above a thread, and the running model must live on
+            return Outcome(settings, None, describe(error))
+
+
+def describe(error: Exception) -> str:
+    """Return an error as a log line shows it: ours speak for themselves, others need their type."""
+    return str(error) if isinstance(error, (SidepthError, OSError)) else f'{type(error).__name__}: {error}'
+
+
+def free_memory() -> None:
+    """Give back what a model that nobody refers to any more has held."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def same_model(first: Settings, second: Settings) -> bool:
+    """Return whether two settings run the same network in the same way."""
+    return all(getattr(first, name) == getattr(second, name) for name in MODEL_PARAMETERS)

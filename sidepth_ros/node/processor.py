@@ -1,0 +1,246 @@
+"""From pictures to gated depth maps: one network pass for all cameras, everything on the device, no ROS.
+
+Order: upload bytes, rectify, network, confidence, stabiliser, scale, gates, resize. Masks that look at neighbours
+(edge, sky) work at the network's resolution, where a depth edge is one pixel wide.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sidepth_core.camera import Camera
+from sidepth_core.data.frames import Image as Picture
+from sidepth_core.depth_maps import rays, resize_depth
+from sidepth_core.gates import border_mask, consistency, edge_mask, sky_mask
+from sidepth_core.rectify import fold_radius, rectification_grid, rectification_maps
+from sidepth_core.scale import Scale
+from sidepth_core.stabiliser import Stabiliser
+from sidepth_ros.messages.calibration import Calibration
+from sidepth_ros.node.model import Model
+from sidepth_ros.node.parameters import Settings
+
+ZOOM_BORDER = 1 / 8
+"""What the zoom check cuts off each side: the network sees the middle three quarters enlarged."""
+
+
+FAR_END = 0.9
+"""From this share of the largest depth that the weights can say, it means no more than far."""
+
+
+class View(NamedTuple):
+    """One camera's picture, ready for the network.
+
+    Attributes:
+        name: Of the camera.
+        picture: RGB, (H, W, 3) uint8.
+        calibration: Its camera, and the rectified one.
+        stamp_ns: Time of exposure.
+        wants_confidence: Whether somebody wants the confidence.
+    """
+
+    name: str
+    picture: Picture
+    calibration: Calibration
+    stamp_ns: int
+    wants_confidence: bool = False
+
+
+class Estimate(NamedTuple):
+    """What became of a view; tensors are on the device.
+
+    Attributes:
+        depth: Gated depth along Z, (H, W) float32; metres where scale.metric.
+        camera: Rectified camera of that very map.
+        picture: The rectified picture at the input's size, (3, H', W') uint8.
+        confidence: (H, W) float32 in 0..1, NaN where not known; None where nobody asked.
+        scale: Where the unit comes from.
+    """
+
+    depth: Tensor
+    camera: Camera
+    picture: Tensor
+    confidence: Tensor | None
+    scale: Scale
+
+
+class _Maps(NamedTuple):
+    """What rectification needs on the device."""
+
+    grid: Tensor
+    outside: Tensor
+
+
+class Processor:
+    """The state between frames: rectification maps per calibration, a stabiliser per camera."""
+
+    def __init__(self) -> None:
+        self._maps: dict[tuple[str, str], tuple[Calibration, _Maps]] = {}
+        self._stabilisers: dict[str, Stabiliser] = {}
+
+    def reset(self, name: str) -> None:
+        """Forget what was learned from a camera's past: time jumped, or its lens changed."""
+        self._stabilisers.pop(name, None)
+
+    @torch.inference_mode()
+    def __call__(self, views: Sequence[View], model: Model, settings: Settings) -> list[Estimate]:
+        """Return an estimate for each view; all go through the network together."""
+        pictures = [self._rectified(view, model.device) for view in views]
+        targets = [view.calibration.target for view in views]
+        focal = torch.cat([_focal_px(target) for target in targets])
+        depth = model.depth(pictures, focal)
+        wanted = settings.confidence_gate or any(view.wants_confidence for view in views)
+        confidence = None
+        if wanted and settings.confidence != 'none':
+            depth, confidence = _checked(settings.confidence, depth, pictures, focal, model)
+        return [
+            self._finish(
+                view,
+                pictures[i],
+                depth[i : i + 1],
+                None if confidence is None else confidence[i : i + 1],
+                model,
+                settings,
+            )
+            for i, view in enumerate(views)
+        ]
+
+    def _rectified(self, view: View, device: torch.device) -> Tensor:
+        """Return the rectified picture, (1, 3, H, W) uint8 on the device: bytes travel, not floats."""
+        source, target = view.calibration
+        picture = view.picture
+        if source != target and device.type == 'cpu':
+            maps = rectification_maps(source, target)
+            picture = np.asarray(cv2.remap(picture, maps.x, maps.y, cv2.INTER_LINEAR), np.uint8)
+        pixels = torch.from_numpy(picture).to(device).permute(2, 0, 1)[None]
+        if source != target and device.type != 'cpu':
+            pixels = rectified(pixels, self._rectification(view, device).grid)
+        return pixels
+
+    def _rectification(self, view: View, device: torch.device) -> _Maps:
+        key = (view.name, str(device))
+        known = self._maps.get(key)
+        if known is None or known[0] != view.calibration:
+            source, target = view.calibration
+            grid = rectification_grid(source, target)
+            outside = (grid.abs() > 1).any(-1)
+            # Beyond the fold of its polynomial a lens model puts pixels where no light went.
+            outside |= rays(target)[..., :2].norm(dim=-1) > fold_radius(source)
+            known = (view.calibration, _Maps(grid.to(device), outside.to(device)))
+            self._maps[key] = known
+        return known[1]
+
+    def _finish(
+        self, view: View, picture: Tensor, depth: Tensor, confidence: Tensor | None, model: Model, settings: Settings
+    ) -> Estimate:
+        """Turn the network's map of one view, (1, 1, h, w), into what is published."""
+        if settings.stabilise:
+            stabiliser = self._stabilisers.setdefault(view.name, Stabiliser())
+            depth = stabiliser(depth, picture, view.stamp_ns, settings.stabilise_time)
+        else:
+            self._stabilisers.pop(view.name, None)
+        target = view.calibration.target
+        scale = model.scale_source(depth[0], target, view.stamp_ns)
+        depth = depth * scale.factor
+        width, height = _output_size(target, depth, settings)
+        full = resize_depth(depth, height, width)
+        if confidence is not None:
+            confidence = F.interpolate(confidence, size=(height, width), mode='bilinear', align_corners=False)
+        sky = None
+        if settings.sky_gate:
+            # What the weights put farthest is sky too, for a camera whose metres end before sky_depth does.
+            farthest = FAR_END * scale.factor * model.farthest(picture, _focal_px(target))
+            sky = sky_mask(depth, farthest.clamp(max=settings.sky_depth))
+        gated = self._gated(view, full, depth, sky, confidence, settings)
+        return Estimate(
+            gated[0, 0],
+            target.resized(width, height),
+            picture[0],
+            None if confidence is None else confidence[0, 0],
+            scale,
+        )
+
+    def _gated(
+        self,
+        view: View,
+        full: Tensor,
+        coarse: Tensor,
+        sky: Tensor | None,
+        confidence: Tensor | None,
+        settings: Settings,
+    ) -> Tensor:
+        """Apply the gates that are on; later ones win, so that +inf never hides a pixel that was not measured."""
+        height, width = full.shape[-2:]
+        gated = full
+        if settings.range_gate:
+            gated = torch.where(full > settings.max_depth, math.inf, gated)
+            gated = torch.where(full < settings.min_depth, -math.inf, gated)
+        if sky is not None:
+            gated = torch.where(_stretched(sky, height, width), float(settings.sky_value), gated)
+        out = torch.zeros_like(full, dtype=torch.bool)
+        if settings.edge_gate:
+            out |= _stretched(edge_mask(coarse, settings.edge_step), height, width)
+        if settings.border_gate:
+            out |= border_mask(height, width, settings.border_width, device=full.device)
+        if settings.confidence_gate and confidence is not None:
+            out |= confidence < settings.min_confidence
+        if view.calibration.source != view.calibration.target:
+            outside = self._rectification(view, full.device).outside
+            out |= _stretched(outside[None, None], height, width)
+        return torch.where(out, math.nan, gated)
+
+
+def _focal_px(camera: Camera) -> Tensor:
+    return torch.tensor([math.sqrt(camera.fx * camera.fy)])
+
+
+def rectified(pixels: Tensor, grid: Tensor) -> Tensor:
+    """Return a picture (1, 3, H, W) uint8 sampled on a grid, on its device; black where the lens saw nothing."""
+    straight = F.grid_sample(pixels.float(), grid[None], mode='bilinear', padding_mode='zeros', align_corners=False)
+    return straight.round().to(torch.uint8)
+
+
+def _checked(kind: str, depth: Tensor, pictures: list[Tensor], focal: Tensor, model: Model) -> tuple[Tensor, Tensor]:
+    """Return depth, and its confidence from a second look, (B, 1, h, w) each."""
+    if kind == 'flip':
+        mirrored = model.depth([picture.flip(-1) for picture in pictures], focal).flip(-1)
+        agreed = 2 / (depth.reciprocal() + mirrored.reciprocal())
+        return agreed, consistency(depth, mirrored)
+    middles = [_middle(picture) for picture in pictures]
+    zoomed = model.depth(middles, focal)
+    height, width = depth.shape[-2:]
+    top, left = round(height * ZOOM_BORDER), round(width * ZOOM_BORDER)
+    inner = resize_depth(zoomed, height - 2 * top, width - 2 * left)
+    confidence = torch.full_like(depth, math.nan)
+    confidence[..., top : height - top, left : width - left] = consistency(
+        depth[..., top : height - top, left : width - left], inner
+    )
+    return depth, confidence
+
+
+def _middle(picture: Tensor) -> Tensor:
+    height, width = picture.shape[-2:]
+    top, left = round(height * ZOOM_BORDER), round(width * ZOOM_BORDER)
+    return picture[..., top : height - top, left : width - left]
+
+
+def _output_size(target: Camera, depth: Tensor, settings: Settings) -> tuple[int, int]:
+    if settings.output_size == 'network':
+        return int(depth.shape[-1]), int(depth.shape[-2])
+    divisor = settings.output_stride if settings.output_size == 'stride' else 1
+    return max(1, target.width // divisor), max(1, target.height // divisor)
+
+
+def _stretched(mask: Tensor, height: int, width: int) -> Tensor:
+    """Return a mask (1, 1, h, w) at another size: a pixel of it covers all that lie in it."""
+    for dim, size in ((-1, width), (-2, height)):
+        middles = 2 * torch.arange(size, device=mask.device) + 1
+        mask = mask.index_select(dim, middles * mask.shape[dim] // (2 * size))
+    return mask

@@ -1,0 +1,205 @@
+"""From frames to published depth: what the worker thread does with each batch."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+
+from sidepth_core.errors import ConfigError, ImageFormatError
+from sidepth_ros.messages.calibration import Calibration, CalibrationCache
+from sidepth_ros.messages.conversions import darkness, decode_message, make_codec, stamp_ns
+from sidepth_ros.messages.pairing import MISMATCH, Frame, mismatch
+from sidepth_ros.node.camera_input import CameraInput
+from sidepth_ros.node.camera_output import CameraOutput
+from sidepth_ros.node.model import Model, describe
+from sidepth_ros.node.parameters import Settings
+from sidepth_ros.node.pipeline import Mailbox, Worker
+from sidepth_ros.node.processor import Estimate, Processor, View
+from sidepth_ros.node.statistics import Percentiles, Statistics
+
+TOO_OLD = 'older than max_age'
+REPLACED = 'replaced by a newer image'
+BAD_IMAGE = 'image that cannot be decoded'
+BAD_INFO = 'camera_info that cannot be used'
+FAILED = 'failure in processing'
+STOP_TIMEOUT_S = 1.0
+"""How long a batch at work may take to end when the node stops."""
+
+
+@dataclass
+class Stream:
+    """One camera: what comes in, what goes out, what is counted."""
+
+    name: str
+    input: CameraInput
+    output: CameraOutput
+    statistics: Statistics
+    calibrations: CalibrationCache = field(default_factory=CalibrationCache)
+    calibration: Calibration | None = None
+    latest: Frame | None = None
+
+
+class Work(NamedTuple):
+    """A view with what is needed to publish its depth."""
+
+    stream: Stream
+    frame: Frame
+    view: View
+    wanted: frozenset[str]
+
+
+class DepthWorker:
+    """The worker thread's side of the node: it decodes, estimates and publishes; the executor's side only delivers.
+
+    Args:
+        streams: The cameras by name.
+        now_ns: The node's clock.
+        warn: Called with a sentence for the log.
+    """
+
+    def __init__(self, streams: Mapping[str, Stream], now_ns: Callable[[], int], warn: Callable[[str], None]) -> None:
+        self._streams = streams
+        self._now_ns = now_ns
+        self._warn = warn
+        self._codec = make_codec()
+        self._processor = Processor()
+        self._configuration: tuple[Model, Settings] | None = None
+        self._mailbox: Mailbox[Frame] | None = None
+        self._worker: Worker[Frame] | None = None
+        self._busy = threading.Lock()
+        self._durations: deque[float] = deque(maxlen=100)
+
+    def configure(self, model: Model, settings: Settings) -> None:
+        """Use this model and these settings from the next batch on."""
+        if self._configuration is not None and self._configuration[0].estimator is not model.estimator:
+            # Another network has another scale: its first map must not be smoothed towards the old one's last.
+            self._processor = Processor()
+        self._configuration = (model, settings)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._mailbox = Mailbox(tuple(self._streams))
+        self._worker = Worker(self._mailbox, self._work, self._wait_s)
+
+    def stop(self) -> None:
+        """Stop the thread; a batch at work gets a moment to end."""
+        worker, self._worker, self._mailbox = self._worker, None, None
+        if worker is not None:
+            worker.stop(STOP_TIMEOUT_S)
+
+    def deliver(self, name: str, frame: Frame) -> None:
+        """Take a frame for the next batch."""
+        if self._mailbox is not None and self._mailbox.put(name, frame):
+            self._streams[name].statistics.dropped(REPLACED)
+
+    def forget(self, name: str) -> None:
+        """Forget what was learned from a camera's past."""
+        self._processor.reset(name)
+
+    def durations(self) -> Percentiles:
+        """Return how long the device worked on the last batches, seconds."""
+        return Percentiles.of(list(self._durations))
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread is at work."""
+        return self._worker is not None
+
+    def release(self) -> None:
+        """Forget the model and everything learned from the cameras."""
+        self._configuration = None
+        self._processor = Processor()
+
+    def estimate(self, stream: Stream) -> tuple[Frame, Estimate] | None:
+        """Estimate the newest frame of a camera now, in the caller's thread; None when there is none.
+
+        Raises:
+            ImageFormatError: If the image cannot be decoded.
+            ConfigError: If its camera_info cannot be used.
+        """
+        if self._configuration is None or stream.latest is None:
+            return None
+        model, settings = self._configuration
+        view = self._view(stream, stream.latest, settings, wants_confidence=True)
+        with self._busy:
+            return stream.latest, Processor()([view], model, settings)[0]
+
+    def _wait_s(self) -> float:
+        single = len(self._streams) == 1 or self._configuration is None
+        return 0.0 if single or self._configuration is None else self._configuration[1].batch_wait
+
+    def _work(self, frames: Mapping[str, Frame]) -> None:
+        if self._configuration is None:
+            return
+        # Read once: a new model or new settings come between two batches, never within one.
+        model, settings = self._configuration
+        try:
+            batch = [work for name, frame in frames.items() if (work := self._prepare(name, frame, settings))]
+            if batch:
+                for work, estimate in zip(batch, self._estimates(batch, model, settings), strict=True):
+                    self._publish(work, estimate, settings)
+        except Exception as error:  # noqa: BLE001 - whatever one batch does, the next one gets its chance
+            for name in frames:
+                self._drop(self._streams[name], FAILED, describe(error))
+
+    def _estimates(self, batch: list[Work], model: Model, settings: Settings) -> list[Estimate]:
+        with self._busy:
+            start = time.perf_counter()
+            estimates = self._processor([work.view for work in batch], model, settings)
+            if model.device.type == 'cuda':
+                torch.cuda.synchronize(model.device)
+            self._durations.append(time.perf_counter() - start)
+        return estimates
+
+    def _prepare(self, name: str, frame: Frame, settings: Settings) -> Work | None:
+        """Return a frame ready for the network; None when it is dropped or nobody wants it."""
+        stream = self._streams[name]
+        stream.latest = frame
+        age_s = (self._now_ns() - stamp_ns(frame.image.header)) * 1e-9
+        if 0 < settings.max_age < age_s:
+            self._drop(stream, TOO_OLD, f'{age_s:.3f} s old, max_age is {settings.max_age:g} s')
+            return None
+        wanted = stream.output.wanted()
+        if not wanted:
+            stream.statistics.skipped()
+            return None
+        try:
+            view = self._view(stream, frame, settings, wants_confidence='depth/confidence' in wanted)
+        except ImageFormatError as error:
+            self._drop(stream, BAD_IMAGE, str(error))
+        except ConfigError as error:
+            self._drop(stream, BAD_INFO, str(error))
+        else:
+            source = view.calibration.source
+            if view.picture.shape[:2] == (source.height, source.width):
+                return Work(stream, frame, view, wanted)
+            height, width = view.picture.shape[:2]
+            self._drop(stream, MISMATCH, mismatch((width, height), (source.width, source.height)))
+        return None
+
+    def _view(self, stream: Stream, frame: Frame, settings: Settings, *, wants_confidence: bool) -> View:
+        calibration = stream.calibrations(frame.info, settings.rectify, stream.input.image_topic)
+        picture = decode_message(frame.image, self._codec)
+        if calibration is not stream.calibration:
+            stream.calibration = calibration
+            self._processor.reset(stream.name)
+            for doubt in calibration.source.doubts():
+                self._warn(f'{stream.input.info_topic}: {doubt}')
+            if doubt := darkness(frame.image, picture):
+                self._warn(f'{stream.input.image_topic}: {doubt}')
+        return View(stream.name, picture, calibration, stamp_ns(frame.image.header), wants_confidence)
+
+    def _publish(self, work: Work, estimate: Estimate, settings: Settings) -> None:
+        work.stream.output.publish(estimate, work.frame.image.header, settings, work.wanted)
+        latency_s = (self._now_ns() - work.view.stamp_ns) * 1e-9
+        work.stream.statistics.published(latency_s, time.monotonic() - work.frame.received_s)
+
+    def _drop(self, stream: Stream, reason: str, detail: str) -> None:
+        if stream.statistics.dropped(reason, detail):
+            self._warn(f'{stream.input.image_topic}: {reason}: {detail}')

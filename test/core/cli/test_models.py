@@ -1,0 +1,212 @@
+"""The commands predict, inspect and benchmark, as a user types them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from sidepth_core.benchmarks import BENCHMARKS, Request, Row
+from sidepth_core.benchmarks.inference import median_ms
+from sidepth_core.benchmarks.training_memory import materialised_attention
+from sidepth_core.camera import Camera
+from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, save_checkpoint
+from sidepth_core.cli import benchmark, main
+from sidepth_core.data.folders.image_folders import read_depth
+from sidepth_core.engines.verification import probe
+from sidepth_core.inference import DepthEstimator
+from sidepth_core.models import DepthNet
+
+INFO = CheckpointInfo(
+    backbone='mobilenet_v3_large',
+    image_width=96,
+    image_height=64,
+    scale='metric',
+    scale_note='wheel [odometry]',
+    training_data=('a drive',),
+    licence='CC0',
+)
+CPU = torch.device('cpu')
+LENS = Camera(160, 96, 120.0, 118.0, 80.5, 47.0, 'plumb_bob', (-0.2, 0.03, 0.001, 0.0))
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp('checkpoint')
+    save_checkpoint(folder, Checkpoint(DepthNet('mobilenet_v3_large').eval(), None, INFO))
+    return str(folder)
+
+
+@pytest.fixture
+def drive(tmp_path: Path) -> Path:
+    """A folder of three images, one of them cut short, and their distorted camera."""
+    folder = tmp_path / 'drive'
+    folder.mkdir()
+    image = (probe(96, 160)[0].permute(1, 2, 0) * 255).byte().numpy()
+    for name in ('left_2.png', 'left_10.png', 'left_30.png'):
+        cv2.imwrite(str(folder / name), image)
+    (folder / 'left_10.png').write_bytes((folder / 'left_10.png').read_bytes()[:60])
+    (folder / 'camera.json').write_text(json.dumps(LENS.to_dict()))
+    return folder
+
+
+def test_predict_writes_depth_that_reads_back_under_the_names_of_the_images(
+    checkpoint: str, drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / 'out'
+    assert main(['predict', str(drive), '--out', str(out), '--checkpoint', checkpoint, '--device', 'cpu']) == 0
+    assert sorted(path.name for path in (out / 'depth').iterdir()) == ['left_2.png', 'left_30.png']
+    assert sorted(path.name for path in (out / 'colour').iterdir()) == ['left_2.jpg', 'left_30.jpg']
+    text = capsys.readouterr().out
+    assert '2 depth maps, mobilenet_v3_large 96x64 on cpu (eager), metric' in text.replace('\n', ' ')
+    assert '1 images not used: damaged image' in text
+    description = json.loads((out / 'prediction.json').read_text())
+    assert (description['depth_scale'], description['scale']) == (1000, 'metric')
+    camera = json.loads((out / 'camera.json').read_text())
+    assert (camera['width'], camera['distortion'], camera['depth_scale']) == (160, [], 1000)
+    depth = read_depth(out / 'depth' / 'left_2.png', 1000)
+    assert depth.shape == (96, 160)
+    assert 1 < np.nanmedian(depth) < 20
+
+
+@pytest.mark.parametrize(('format_', 'tolerance'), [('npy', 1e-6), ('mm', 6e-4), ('kitti', 2.1e-3)])
+def test_predict_of_one_image_is_the_estimators_depth(
+    format_: str, tolerance: float, checkpoint: str, drive: Path, tmp_path: Path
+) -> None:
+    image = drive / 'left_2.png'
+    arguments = ['predict', str(image), '--out', str(tmp_path), '--checkpoint', checkpoint, '--format', format_]
+    assert main([*arguments, '--device', 'cpu', '--no-pictures', '--size', '64x32', '--post', 'flip']) == 0
+    (path,) = (tmp_path / 'depth').iterdir()
+    found = read_depth(path, {'kitti': 256}.get(format_, 1000))
+    pixels = cv2.cvtColor(cv2.imread(str(image)), cv2.COLOR_BGR2RGB)
+    expected = DepthEstimator.load(checkpoint, device='cpu', size=(32, 64), flip=True)(pixels)
+    np.testing.assert_allclose(found, expected, atol=tolerance)
+    assert not (tmp_path / 'colour').exists()
+
+
+def test_predict_says_metres_of_a_canonical_network_only_where_the_camera_or_its_view_is_known(
+    drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    canonical = replace(INFO, zoom_convention='canonical', focal_px=96.0)
+    save_checkpoint(tmp_path / 'canonical', Checkpoint(DepthNet('mobilenet_v3_large').eval(), None, canonical))
+    (drive / 'camera.json').unlink()
+    found = {}
+    for name, extra in (('unknown', []), ('narrow', ['--fov', '45']), ('wide', ['--fov', '90'])):
+        command = ['predict', str(drive), '--out', str(tmp_path / name), '--checkpoint', str(tmp_path / 'canonical')]
+        assert main([*command, '--device', 'cpu', '--format', 'npy', '--limit', '1', *extra]) == 0
+        printed = capsys.readouterr()
+        found[name] = np.load(tmp_path / name / 'depth' / 'left_2.npy')
+        scale = json.loads((tmp_path / name / 'prediction.json').read_text())['scale']
+        assert scale == ('metric' if extra else 'relative')
+        assert (f', {scale}' in printed.out.replace('\n', ' '), 'give --fov' in printed.err) == (True, not extra)
+        assert (tmp_path / name / 'camera.json').exists() == bool(extra)
+    ratio = math.tan(math.radians(45)) / math.tan(math.radians(22.5))
+    np.testing.assert_allclose(found['narrow'], ratio * found['wide'], rtol=1e-5)
+
+
+def test_predict_takes_every_nth_frame_up_to_a_limit(checkpoint: str, tmp_path: Path) -> None:
+    source = 'synthetic:street?seed=1&frames=6&width=96&height=64'
+    arguments = ['predict', source, '--out', str(tmp_path), '--checkpoint', checkpoint, '--device', 'cpu']
+    assert main([*arguments, '--every', '2', '--limit', '2', '--no-pictures', '--format', 'npy']) == 0
+    assert sorted(path.name for path in (tmp_path / 'depth').iterdir()) == ['000000.npy', '000002.npy']
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['--size', '640'], "--size '640' is not of the form WIDTHxHEIGHT"),
+        (['--size', '100x64'], 'network size 100x64 is no multiple of 32'),
+        (['--camera', 'front.yaml'], r'--camera is for single images: write .*\?camera=front.yaml'),
+        (['--every', '0'], '--every 0 and --limit 0 must be positive'),
+    ],
+)
+def test_predict_refuses_what_cannot_be(
+    arguments: list[str],
+    message: str,
+    checkpoint: str,
+    drive: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / 'out'
+    command = ['predict', str(drive), '--out', str(out), '--checkpoint', checkpoint, '--device', 'cpu', *arguments]
+    assert main(command) == 2
+    with pytest.raises(AssertionError, match=message):
+        raise AssertionError(capsys.readouterr().err)
+    assert not out.exists()
+
+
+def test_inspect_shows_what_a_checkpoint_says_of_itself(checkpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(['inspect', f'{checkpoint}/model.json']) == 0
+    text = capsys.readouterr().out
+    for words in ('mobilenet_v3_large, 3.98 M', '96x64', 'metric: wheel [odometry]', 'a drive', 'CC0', 'none'):
+        assert words in text
+
+
+def test_inspect_shows_what_a_drive_holds(drive: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(['inspect', str(drive)]) == 0
+    text = ' '.join(capsys.readouterr().out.split())
+    for words in ('3 claimed, 2 read to the end', '160x96', 'fx 120.0', 'plumb_bob', 'damaged image 1'):
+        assert words in text
+
+
+def test_inspect_of_nothing_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(['inspect', str(tmp_path / 'nothing')]) == 2
+    assert 'nothing' in capsys.readouterr().err
+
+
+def test_benchmark_measures_engines_against_eager(checkpoint: str, tmp_path: Path) -> None:
+    out = tmp_path / 'bench.json'
+    arguments = ['--quick', '--checkpoint', checkpoint, '--device', 'cpu', '--json', str(out)]
+    assert main(['benchmark', 'inference', *arguments]) == 0
+    rows = json.loads(out.read_text())['rows']
+    labels = [row['what'].split(', ')[1] for row in rows]
+    assert labels == ['eager float32', 'channels_last float32', 'channels_last bf16']
+    assert all(row['value'] > 0 for row in rows)
+    assert rows[1]['ratio'] == pytest.approx(rows[1]['value'] / rows[0]['value'])
+
+
+def test_benchmark_fails_when_a_promise_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = {
+        'loading': [Row('ours', 2.0, 'images/s', 'theirs', 2.0, 'at least 3', met=False)],
+        'inference': [Row('fast', 1.0, 'ms')],
+    }
+    monkeypatch.setattr(benchmark, 'run', lambda name, _request: iter(rows[name]))
+    assert main(['benchmark', 'inference', '--device', 'cpu']) == 0
+    assert main(['benchmark', 'loading', '--device', 'cpu']) == 1
+    assert 'at least 3: NOT reached' in capsys.readouterr().out
+
+
+def test_benchmark_names_what_there_is_to_measure(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match='2'):
+        main(['benchmark', 'speed'])
+    assert f"no benchmark 'speed': choose from {', '.join(BENCHMARKS)}" in capsys.readouterr().err
+
+
+def test_median_time_is_in_milliseconds() -> None:
+    spent = median_ms({'short': lambda: time.sleep(0.002), 'long': lambda: time.sleep(0.02)}, CPU, rounds=3)
+    assert 2 <= spent['short'] < 20 <= spent['long'] < 200
+
+
+def test_materialised_attention_is_the_fused_one_in_another_form() -> None:
+    query, key, value = torch.randn(3, 2, 1, 20, 8).unbind()
+    expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, scale=1.0)
+    torch.testing.assert_close(materialised_attention(query, key, value, scale=1.0), expected)
+
+
+def test_every_benchmark_has_its_rows() -> None:
+    for name in BENCHMARKS:
+        assert callable(importlib.import_module(f'sidepth_core.benchmarks.{name}').rows)
+    assert Request(torch.device('cpu')).quick is False

@@ -1,0 +1,71 @@
+"""LiDAR into depth maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sidepth_core.camera import Camera
+from sidepth_core.data.depth_truth.lidar import points_of_cloud, project_depth, read_velodyne
+from sidepth_core.errors import DatasetError
+
+CAMERA = Camera(40, 30, 20, 25, 19.5, 14.5)
+
+
+def test_convention_a_point_falls_on_the_pixel_with_the_nearest_centre() -> None:
+    # u = 20 * 1.02 / 2 + 19.5 = 29.7 -> 30; v = 25 * -0.4 / 2 + 14.5 = 9.5 -> 10 (half up)
+    depth = project_depth(np.array([[1.02, -0.4, 2.0]]), np.eye(4), CAMERA)
+    assert depth.shape == (30, 40)
+    assert depth.dtype == np.float32
+    assert np.argwhere(np.isfinite(depth)).tolist() == [[10, 30]]
+    assert depth[10, 30] == 2.0
+
+
+def test_the_nearest_point_of_a_pixel_wins_whatever_the_order() -> None:
+    points = np.array([[0, 0, 9.0], [0, 0, 4.0], [0, 0, 6.0]])
+    for order in ([0, 1, 2], [1, 0, 2], [2, 0, 1]):
+        assert np.nanmax(project_depth(points[order], np.eye(4), CAMERA)) == 4.0
+
+
+def test_points_behind_outside_and_on_the_lens_are_left_out() -> None:
+    points = np.array([[0, 0, -5.0], [0, 0, 0.01], [90, 0, 5.0], [0, 40.0, 5.0]])
+    assert np.isnan(project_depth(points, np.eye(4), CAMERA)).all()
+    assert np.isnan(project_depth(np.empty((0, 3)), np.eye(4), CAMERA)).all()
+
+
+def test_points_go_through_the_lens_but_not_beyond_its_fold() -> None:
+    bent = Camera(640, 480, 400, 400, 320, 240, 'plumb_bob', (-0.3, 0, 0, 0))
+    # x = 0.5: 0.5 * (1 - 0.3 * 0.25) * 400 + 320 = 505
+    depth = project_depth(np.array([[5.0, 0, 10.0]]), np.eye(4), bent)
+    assert depth[240, 505] == 10
+    # x = 1.8 lies beyond the fold at 1.05: the polynomial alone would put it at 1.8 * 0.028 * 400 + 320 = 340.
+    assert np.isnan(project_depth(np.array([[18.0, 0, 10.0]]), np.eye(4), bent)).all()
+
+
+def test_clouds_are_read_whatever_their_layout() -> None:
+    names, formats = ['i', 'z', 'x', 'y'], ['<f4', '<f8', '<f4', '<f4']
+    layout = np.dtype({'names': names, 'formats': formats, 'offsets': [0, 4, 12, 20], 'itemsize': 28})
+    cloud = np.zeros((2, 3), layout)
+    cloud['x'], cloud['y'], cloud['z'] = 1.0, 2.0, np.arange(6).reshape(2, 3)
+    cloud['z'][0, 0] = np.nan
+    rows = np.zeros((2, 90), np.uint8)
+    rows[:, :84] = cloud.view(np.uint8).reshape(2, 84)
+    fields = [('intensity', 0, 7), ('z', 4, 8), ('x', 12, 7), ('y', 20, 7)]
+    points = points_of_cloud(fields, 3, 2, 28, 90, rows.ravel())
+    assert points.tolist() == [[1, 2, z] for z in range(1, 6)]
+    swapped = np.array([[1.5, 2, 3]], '>f4').view(np.uint8).ravel()
+    xyz = [('x', 0, 7), ('y', 4, 7), ('z', 8, 7)]
+    assert points_of_cloud(xyz, 1, 1, 12, 12, swapped, is_bigendian=True).tolist() == [[1.5, 2, 3]]
+    with pytest.raises(DatasetError, match='expected numbers x, y, z'):
+        points_of_cloud(xyz[:2], 1, 1, 12, 12, swapped)
+    with pytest.raises(DatasetError, match='has only 12'):
+        points_of_cloud(xyz, 2, 1, 12, 24, swapped)
+
+
+def test_raw_sweeps_are_read(tmp_path: Path) -> None:
+    np.arange(8, dtype='<f4').tofile(tmp_path / 'a.bin')
+    assert read_velodyne(tmp_path / 'a.bin').tolist() == [[0, 1, 2], [4, 5, 6]]
+    with pytest.raises(DatasetError, match='has 8 values, expected a multiple of 5'):
+        read_velodyne(tmp_path / 'a.bin', 5)

@@ -1,0 +1,303 @@
+"""Whole runs, small enough for a CPU: what they leave behind, how they resume, fine-tune, fail and share work."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+import yaml
+
+from sidepth_core.camera import Camera
+from sidepth_core.checkpoint import load_checkpoint
+from sidepth_core.data.calibration import read_calibration
+from sidepth_core.data.synthetic import SyntheticSource
+from sidepth_core.data.synthetic.export import write_folder
+from sidepth_core.errors import ConfigError
+from sidepth_core.training import clip_data
+from sidepth_core.training.fit import fit, save_camera, scale_of
+from sidepth_core.training.health import CollapseError
+from sidepth_core.training.metrics import read_metric
+from sidepth_core.training.parts import Parts, Source
+from sidepth_core.training.recipes import load_recipe, render_recipe
+from sidepth_core.training.settings import ObjectiveSettings, Recipe
+from sidepth_core.training.sources import open_sources, prepare_sources
+
+DEBUG = load_recipe(Path(__file__).parents[3] / 'training' / 'debug.yaml')
+MODULE = 'import sys; from sidepth_core.cli import main; sys.exit(main(sys.argv[1:]))'
+
+
+@pytest.fixture(scope='module')
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp('cache')
+    prepare_sources(replace(DEBUG, data=replace(DEBUG.data, cache=str(folder))))
+    return folder
+
+
+@pytest.fixture
+def recipe(cache: Path, tmp_path: Path) -> Recipe:
+    """Two supervised steps' worth of network, no more terms than needed."""
+    return replace(
+        DEBUG,
+        out=str(tmp_path / 'run'),
+        data=replace(DEBUG.data, cache=str(cache)),
+        objective=ObjectiveSettings(),
+        watch=replace(DEBUG.watch, validate_every=100, picture_every=100, save_every=100),
+    )
+
+
+def command(recipe: Recipe, folder: Path, *arguments: str) -> list[str]:
+    path = folder / 'recipe.yaml'
+    path.write_text(render_recipe(recipe, 'test'))
+    return [sys.executable, '-c', MODULE, 'train', '--recipe', str(path), *arguments]
+
+
+def environment() -> dict[str, str]:
+    root = str(Path(__file__).parents[3])
+    return {**os.environ, 'PYTHONPATH': root, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
+
+
+def test_the_debug_recipe_trains_two_steps_and_its_folder_explains_itself(cache: Path, tmp_path: Path) -> None:
+    recipe = replace(DEBUG, out=str(tmp_path / 'run'), data=replace(DEBUG.data, cache=str(cache)))
+    folder = fit(recipe).folder
+    assert load_recipe(folder / 'config.yaml') == recipe
+    assert json.loads((folder / 'environment.json').read_text())['versions']['torch'] == torch.__version__.split('+')[0]
+    for term in ('photometric', 'speed', 'zoom_consistency', 'self_distillation', 'seen_motion', 'depth', 'loss'):
+        assert len(read_metric(folder / 'metrics.csv', f'train/{term}')) == 2, term
+    for score in ('photometric', 'abs_rel', 'abs_rel_unscaled', 'speed'):
+        assert read_metric(folder / 'metrics.csv', f'val/{score}'), score
+    assert [path.name for path in (folder / 'pictures').iterdir()] == ['step-0000002.png']
+    assert list((folder / 'tensorboard').glob('events*'))
+    for name in ('last', 'best'):
+        info = load_checkpoint(folder / name).info
+        assert (info.image_width, info.image_height, info.pose_width) == (96, 64, 96)
+        assert info.scale == 'metric'
+        assert info.licence == 'Apache-2.0'
+        assert info.training_data == recipe.data.sources
+    assert load_checkpoint(folder / 'last').pose_net is not None
+
+
+def test_what_a_recording_does_not_know_is_not_validated(recipe: Recipe, tmp_path: Path) -> None:
+    images = tmp_path / 'images'
+    for _ in write_folder(SyntheticSource('street', seed=3, frames=12, width=160, height=96), images):
+        pass
+    for name in ('poses.txt', 'speeds.txt'):
+        (images / name).unlink()
+    shutil.rmtree(images / 'depth')
+    folder = fit(replace(recipe, steps=1, data=replace(recipe.data, sources=(str(images),), cache=''))).folder
+    assert read_metric(folder / 'metrics.csv', 'val/photometric')
+    for score in ('speed', 'abs_rel', 'abs_rel_unscaled'):
+        assert not read_metric(folder / 'metrics.csv', f'val/{score}'), score
+    assert load_checkpoint(folder / 'best').info.metrics.keys() == {'val/photometric'}
+
+
+def test_a_camera_that_nobody_knows_is_learned_and_written_down(recipe: Recipe, tmp_path: Path) -> None:
+    images = tmp_path / 'images'
+    for _ in write_folder(SyntheticSource('street', seed=3, frames=24, width=160, height=120), images):
+        pass
+    (images / 'camera.json').unlink()
+    start = fit(replace(recipe, out=str(tmp_path / 'start'), steps=1)).folder / 'last'
+    learned = replace(
+        recipe,
+        checkpoint=str(start),
+        steps=4,
+        data=replace(recipe.data, sources=(f'{images}?camera=learned',), cache='', test_share=0.2),
+        model=replace(recipe.model, backbone=None, width=None, height=None),
+    )
+    run = fit(learned)
+    camera = read_calibration(run.folder / 'camera.json')
+    assert (camera.width, camera.height) == (160, 120)
+    assert load_checkpoint(run.folder / 'best').info.camera == camera
+    angles = [value for _, value in read_metric(run.folder / 'metrics.csv', 'camera/field_of_view_deg')]
+    assert len(set(angles)) == len(angles) == 4  # it moves
+    assert camera.field_of_view_deg[0] == pytest.approx(75, abs=2)
+    assert camera.fy == pytest.approx(camera.fx, rel=0.03)
+    assert 'learned camera' in run.notes[0]
+    assert run.comparison is not None
+    assert run.comparison.rows[0].name == 'AbsRel, median-scaled'
+    assert any(row.name == 'view synthesis, same motion' for row in run.comparison.rows)
+
+
+def test_a_learned_camera_that_depth_could_not_use_yet_is_said_to_be_for_the_next_run(tmp_path: Path) -> None:
+    notes = save_camera(tmp_path, Camera(160, 120, 100, 100, 80, 60), learns_depth=False)
+    assert notes[1].endswith(f'camera={tmp_path / "camera.json"}')
+    assert len(save_camera(tmp_path, Camera(160, 120, 100, 100, 80, 60), learns_depth=True)) == 1
+    assert save_camera(tmp_path, None, learns_depth=False) == ()
+
+
+def test_one_clip_can_be_learned_by_heart(recipe: Recipe) -> None:
+    one = replace(
+        recipe,
+        steps=40,
+        data=replace(recipe.data, validation_share=0.5),
+        augment=replace(recipe.augment, zoom_probability=0, flip_probability=0, jitter_probability=0),
+        objective=ObjectiveSettings(depth=1.0, supervised_steps=40),
+        optimiser=replace(recipe.optimiser, learning_rate=1e-3, batch_size=1),
+        watch=replace(recipe.watch, collapse_checks=0),
+    )
+    clips = open_sources(one)[0]
+    first = clips._replace(parts=clips.parts._replace(train=clips.parts.train[:1]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clip_data, 'open_sources', lambda _: [first])
+        folder = fit(one).folder
+    losses = [value for _, value in read_metric(folder / 'metrics.csv', 'train/depth')]
+    assert sum(losses[-5:]) / 5 < 0.35 * losses[0]
+
+
+def test_a_killed_run_goes_on_bit_for_bit(recipe: Recipe, tmp_path: Path) -> None:
+    recipe = replace(
+        recipe,
+        steps=6,
+        objective=replace(recipe.objective, self_distillation=0.1, seen_motion=1.0),
+        watch=replace(recipe.watch, save_every=2, validate_every=3),
+    )
+    whole = fit(replace(recipe, out=str(tmp_path / 'whole'))).folder
+    killed = tmp_path / 'killed'
+    process = subprocess.Popen(
+        command(replace(recipe, out=str(killed)), tmp_path), env=environment(), stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 240
+    while len(read_metric(killed / 'metrics.csv', 'train/loss')) < 4:  # saved at 2 and 3, busy with 5
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (killed / 'last' / 'model.json').exists() or (killed / 'resume.ckpt').exists()
+    fit(replace(recipe, out=str(killed), resume=True))
+    for name in ('last', 'best'):
+        first, second = (safetensors.torch.load_file(run / name / 'model.safetensors') for run in (whole, killed))
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[key], second[key]) for key in first), name
+    for metric in ('train/loss', 'val/photometric'):
+        assert read_metric(whole / 'metrics.csv', metric) == read_metric(killed / 'metrics.csv', metric), metric
+
+
+def test_two_processes_get_the_gradient_of_one_with_twice_the_batch(recipe: Recipe, tmp_path: Path) -> None:
+    # Frozen statistics and no dropout: what a process normalises with must not depend on its half of the batch.
+    script = tmp_path / 'gradient.py'
+    script.write_text(
+        'import os, sys, torch\n'
+        'from sidepth_core.training import fit as module\n'
+        'from sidepth_core.training.recipes import load_recipe\n'
+        'from lightning.pytorch.callbacks import Callback\n'
+        'class Keep(Callback):\n'
+        '    def on_train_start(self, trainer, step):\n'
+        '        step.networks.depth_net.decoder.dropout.p = 0.0\n'
+        '    def on_before_optimizer_step(self, trainer, step, optimizer):\n'
+        '        if trainer.is_global_zero:\n'
+        '            named = step.networks.named_parameters()\n'
+        '            torch.save({n: p.grad.clone() for n, p in named if p.grad is not None}, sys.argv[2])\n'
+        'usual = module.callbacks\n'
+        'module.callbacks = lambda *arguments: [*usual(*arguments), Keep()]\n'
+        'module.fit(load_recipe(sys.argv[1]))\n'
+    )
+    base = replace(
+        recipe,
+        steps=1,
+        precision='float32',
+        model=replace(recipe.model, freeze_batch_norm=True),
+        objective=ObjectiveSettings(depth=1.0, auto_mask=False, speed=0.1, photometric=0.0),
+        optimiser=replace(recipe.optimiser, gradient_clip=1e9),
+    )
+    gradients = []
+    for processes in (1, 2):
+        optimiser = replace(base.optimiser, batch_size=4 // processes)
+        settings = replace(base, out=str(tmp_path / f'of-{processes}'), optimiser=optimiser)
+        config = tmp_path / f'{processes}.yaml'
+        config.write_text(render_recipe(settings, 'test'))
+        saved = tmp_path / f'{processes}.pt'
+        launcher = [sys.executable] if processes == 1 else [
+            sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2', '--master-port', '29631'
+        ]  # fmt: skip
+        done = subprocess.run(
+            [*launcher, str(script), str(config), str(saved)],
+            env=environment(), check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        gradients.append(torch.load(saved, weights_only=True))
+    single, double = gradients
+    assert single.keys() == double.keys()
+    assert len(single) > 150
+    for name, gradient in single.items():
+        tolerance = 1e-5 * (1 + gradient.abs().max().item())
+        torch.testing.assert_close(double[name], gradient, rtol=1e-3, atol=tolerance, msg=name)
+
+
+def test_fine_tuning_ends_with_a_table_and_a_picture_on_frames_it_never_saw(recipe: Recipe, tmp_path: Path) -> None:
+    start = fit(replace(recipe, out=str(tmp_path / 'start'))).folder / 'last'
+    tuned = replace(
+        recipe,
+        checkpoint=str(start),
+        out=str(tmp_path / 'tuned'),
+        data=replace(recipe.data, test_share=0.3),
+        model=replace(recipe.model, backbone=None, width=None, height=None, freeze_batch_norm=True),
+        watch=replace(recipe.watch, validate_every=2),
+    )
+    run = fit(tuned)
+    assert run.notes == ()
+    assert run.comparison is not None
+    assert run.comparison.before.frames == 4
+    assert (run.folder / 'comparison.png').stat().st_size > 10_000
+    rows = json.loads((run.folder / 'comparison.json').read_text())['rows']
+    assert rows[0]['name'] == 'AbsRel, median-scaled'
+    assert load_checkpoint(run.folder / 'best').info.training_data[0] == f'started from {start}'
+    statistics = 'depth_net.encoder.stages.0.0.1.running_mean'
+    before, after = (safetensors.torch.load_file(path / 'model.safetensors') for path in (start, run.folder / 'best'))
+    assert torch.equal(before[statistics], after[statistics])
+    weight = 'depth_net.decoder.head.weight'
+    assert not torch.equal(before[weight], after[weight])
+
+
+def test_a_collapsed_run_is_stopped_with_the_reason(recipe: Recipe) -> None:
+    hopeless = replace(
+        recipe,
+        steps=8,
+        optimiser=replace(recipe.optimiser, learning_rate=1e6, warmup_steps=0),
+        watch=replace(recipe.watch, collapse_after=0, collapse_checks=2),
+    )
+    with pytest.raises(CollapseError, match='training stopped at step'):
+        fit(hopeless)
+
+
+def test_a_folder_in_use_is_refused(recipe: Recipe) -> None:
+    fit(replace(recipe, steps=1))
+    with pytest.raises(ConfigError, match='holds a run already'):
+        fit(recipe)
+    with pytest.raises(ConfigError, match='cannot be resumed under another recipe: seed was 0, is 5'):
+        fit(replace(recipe, seed=5, resume=True))
+
+
+def source_with(distance_share: float) -> Source:
+    return Source('drive', 1.0, [], Parts([], [], []), distance_share, 0.0, True, (64, 96), (64, 96))  # type: ignore[arg-type] # no clips needed
+
+
+@pytest.mark.parametrize(
+    ('objective', 'shares', 'scale', 'note'),
+    [
+        (ObjectiveSettings(speed=0.05), (1.0,), 'metric', 'driven distance'),
+        (ObjectiveSettings(speed=0.05), (1.0, 0.0), 'relative', 'no odometry or speed in drive'),
+        (ObjectiveSettings(speed=0.0), (1.0,), 'relative', 'no speed term'),
+        (ObjectiveSettings(speed=0.0, depth=1.0), (0.0,), 'metric', 'known depth in metres'),
+    ],
+)
+def test_scale_is_metric_only_where_something_measured_metres(
+    objective: ObjectiveSettings, shares: tuple[float, ...], scale: str, note: str
+) -> None:
+    found, why = scale_of(Recipe(objective=objective), [source_with(share) for share in shares])
+    assert found == scale
+    assert note in why
+
+
+def test_config_of_a_run_is_a_recipe(recipe: Recipe) -> None:
+    folder = fit(replace(recipe, steps=1)).folder
+    assert yaml.safe_load((folder / 'config.yaml').read_text())['steps'] == 1
