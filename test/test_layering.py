@@ -1,4 +1,4 @@
-"""The house stands on its foundations: sidepth_core knows no ROS, and its modules import downwards only."""
+"""sidepth_core imports no ROS, and modules and rooms import downwards only."""
 
 from __future__ import annotations
 
@@ -24,8 +24,31 @@ FLOORS = (
 )
 """The modules of sidepth_core, ground floor first: each may import from its own floor and from those below."""
 
+DATA_FLOORS = (
+    {'frames', 'clips', 'calibration', 'tracks', 'deferred'},
+    {'depth_truth'},
+    {'folders', 'bags'},
+    {'kitti', 'prepare', 'synthetic'},
+    {'sources'},
+)
+"""The same for the rooms and modules of sidepth_core.data; rooms of one floor do not import each other."""
+
+ROS_FLOORS = (
+    {'fastdds'},
+    {'messages'},
+    {'node', 'tools', 'launching'},
+    {'demo'},
+)
+"""The same for the rooms and modules of sidepth_ros."""
+
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 CORE = sorted(set((ROOT / 'sidepth_core').rglob('*.py')) - {ROOT / 'sidepth_core' / '__init__.py'})
+ROOMS = [
+    (path, package, floors)
+    for package, floors in (('sidepth_core.data', DATA_FLOORS), ('sidepth_ros', ROS_FLOORS))
+    for path in sorted((ROOT / package.replace('.', '/')).rglob('*.py'))
+    if path != ROOT / package.replace('.', '/') / '__init__.py'
+]
 
 
 def imported(path: Path) -> set[str]:
@@ -58,6 +81,16 @@ def test_core_modules_import_downwards_only(path: Path) -> None:
         if name.startswith('sidepth_core.') and FLOOR_OF.get(name.split('.')[1], 0) > FLOOR_OF[module_of(path)]
     }
     assert not above
+
+
+@pytest.mark.parametrize(('path', 'package', 'floors'), ROOMS, ids=[str(row[0].relative_to(ROOT)) for row in ROOMS])
+def test_rooms_import_downwards_only(path: Path, package: str, floors: tuple[set[str], ...]) -> None:
+    floor_of = {name: floor for floor, names in enumerate(floors) for name in names}
+    prefix = f'{package}.'
+    own = path.relative_to(ROOT / package.replace('.', '/')).with_suffix('').parts[0]
+    others = {name.removeprefix(prefix).split('.')[0] for name in imported(path) if name.startswith(prefix)} - {own}
+    top = 0 if package == 'sidepth_core.data' and floor_of[own] == 0 else floor_of[own] - 1
+    assert not {name for name in others if floor_of[name] > top}
 
 
 def test_the_walk_sees_the_package() -> None:

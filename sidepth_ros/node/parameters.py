@@ -295,7 +295,7 @@ def misspelt(given: Iterable[str]) -> list[str]:
 
 
 YAML_HEAD = """\
-# Parameters of depth_node: every one, with its default. Made from sidepth_ros/node/parameters.py; a test holds them equal.
+# Every parameter of depth_node, with its default. Made from sidepth_ros/node/parameters.py; a test holds them equal.
 # `ros2 param set /depth NAME VALUE` changes those not marked [start] while the node runs.
 """
 

@@ -1,1 +1,1 @@
-"""Rosbag2 recordings, read and written without ROS: whole or damaged files, topics, messages, and drives made of them."""
+"""Rosbag2 recordings, read and written without ROS: files whole or damaged, topics, messages, and drives of them."""

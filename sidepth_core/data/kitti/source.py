@@ -103,7 +103,7 @@ class KittiDrive(KittiSource):
     Args:
         path: The drive's folder, `<date>_drive_<number>_sync`, in its date's folder with the calibration.
         side: Which camera: 2 left colour, 3 right colour, 0 and 1 grey.
-        truth: Depth to give: 'none', 'lidar' (raw Velodyne) or 'improved' (see kitti_files.improved_truth).
+        truth: Depth to give: 'none', 'lidar' (raw Velodyne) or 'improved' (see files.improved_truth).
         frames: Numbers of the images to give; None: all.
     """
 

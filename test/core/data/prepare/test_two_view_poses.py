@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sidepth_core.data.clips import Clip
-from sidepth_core.data.prepare import two_view_poses as seen_motions
+from sidepth_core.data.prepare import two_view_poses
 from sidepth_core.data.prepare.cache import WeightedSource, prepare
 from sidepth_core.data.prepare.dataset import SEEN_MOTIONS_FILE, PreparedDataset
 from sidepth_core.data.prepare.settings import PrepareSettings
@@ -59,7 +59,7 @@ def test_corners_have_the_depth_of_the_middle_frame_in_lengths_of_the_motion(fol
 
 def test_what_is_measured_is_not_measured_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measure_seen_motions(folder)
-    monkeypatch.setattr(seen_motions, 'clip_motions', lambda _: pytest.fail('measured again'))
+    monkeypatch.setattr(two_view_poses, 'clip_motions', lambda _: pytest.fail('measured again'))
     measure_seen_motions(folder)
 
 
@@ -101,7 +101,7 @@ def test_courses_that_contradict_each_other_are_not_believed(
     folder: Path, monkeypatch: pytest.MonkeyPatch, after_deg: float, is_believed: bool
 ) -> None:
     answers = iter([heading(0), heading(after_deg)])
-    monkeypatch.setattr(seen_motions, 'look_at_two_views', lambda *_: next(answers))
+    monkeypatch.setattr(two_view_poses, 'look_at_two_views', lambda *_: next(answers))
     found = clip_motions(PreparedDataset(folder)[0])
     assert np.isfinite(found.motions).all() == is_believed
     assert np.isfinite(found.points[:, 0]).all() == is_believed
@@ -109,7 +109,7 @@ def test_courses_that_contradict_each_other_are_not_believed(
 
 def test_one_neighbour_alone_is_believed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([None, heading(0)])
-    monkeypatch.setattr(seen_motions, 'look_at_two_views', lambda *_: next(answers))
+    monkeypatch.setattr(two_view_poses, 'look_at_two_views', lambda *_: next(answers))
     clip: Clip = PreparedDataset(folder)[0]
     before, after = clip_motions(clip).motions
     assert np.isnan(before).all()
