@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sidepth_core.data.clip_table import find_clips
-from sidepth_core.data.shards import FrameTable
+from sidepth_core.data.prepare.clip_table import find_clips
+from sidepth_core.data.prepare.shards import FrameTable
 from sidepth_core.errors import ConfigError
 from sidepth_core.training.recipes import field_sentences, find_recipe, load_recipe, recipe_parser, render_recipe
 from sidepth_core.training.settings import ModelSettings, OptimiserSettings, Recipe
