@@ -96,19 +96,15 @@ class Processor:
         targets = [view.calibration.target for view in views]
         focal = torch.cat([_focal_px(target) for target in targets])
         depth = model.depth(pictures, focal)
-        wanted = settings.confidence_gate or any(view.wants_confidence for view in views)
-        confidence = None
-        if wanted and settings.confidence != 'none':
-            depth, confidence = _checked(settings.confidence, depth, pictures, focal, model)
+        confidence: dict[int, Tensor] = {}
+        if settings.confidence != 'none':
+            asked = [i for i, view in enumerate(views) if settings.confidence_gate or view.wants_confidence]
+            if asked:
+                looked = [pictures[i] for i in asked]
+                found = _confidence(settings.confidence, depth[asked], looked, focal[asked], model)
+                confidence = {i: found[place : place + 1] for place, i in enumerate(asked)}
         return [
-            self._finish(
-                view,
-                pictures[i],
-                depth[i : i + 1],
-                None if confidence is None else confidence[i : i + 1],
-                model,
-                settings,
-            )
+            self._finish(view, pictures[i], depth[i : i + 1], confidence.get(i), model, settings)
             for i, view in enumerate(views)
         ]
 
@@ -207,12 +203,14 @@ def rectified(pixels: Tensor, grid: Tensor) -> Tensor:
     return straight.round().to(torch.uint8)
 
 
-def _checked(kind: str, depth: Tensor, pictures: list[Tensor], focal: Tensor, model: Model) -> tuple[Tensor, Tensor]:
-    """Return depth, and its confidence from a second look, (B, 1, h, w) each."""
+def _confidence(kind: str, depth: Tensor, pictures: list[Tensor], focal: Tensor, model: Model) -> Tensor:
+    """Return how well a second look agrees with depth, (B, 1, h, w).
+
+    It judges depth and never changes it: what is published must not depend on who subscribes to what else.
+    """
     if kind == 'flip':
         mirrored = model.depth([picture.flip(-1) for picture in pictures], focal).flip(-1)
-        agreed = 2 / (depth.reciprocal() + mirrored.reciprocal())
-        return agreed, consistency(depth, mirrored)
+        return consistency(depth, mirrored)
     middles = [_middle(picture) for picture in pictures]
     zoomed = model.depth(middles, focal)
     height, width = depth.shape[-2:]
@@ -222,7 +220,7 @@ def _checked(kind: str, depth: Tensor, pictures: list[Tensor], focal: Tensor, mo
     confidence[..., top : height - top, left : width - left] = consistency(
         depth[..., top : height - top, left : width - left], inner
     )
-    return depth, confidence
+    return confidence
 
 
 def _middle(picture: Tensor) -> Tensor:

@@ -129,6 +129,17 @@ def test_confidence_is_made_only_when_wanted() -> None:
 
 
 @pytest.mark.parametrize('kind', ['flip', 'zoom'])
+def test_depth_does_not_change_when_somebody_subscribes_to_confidence(kind: str) -> None:
+    settings = SETTINGS.changed({'confidence': kind})
+    model, views = BrightnessModel(one_sided=True), [view(), view()._replace(name='rear')]
+    alone = Processor()(views, model, settings)
+    watched = Processor()([views[0]._replace(wants_confidence=True), views[1]], model, settings)
+    for before, after in zip(alone, watched, strict=True):
+        assert torch.equal(before.depth, after.depth)
+    assert [estimate.confidence is not None for estimate in watched] == [True, False]
+
+
+@pytest.mark.parametrize('kind', ['flip', 'zoom'])
 def test_confidence_gate_takes_what_two_looks_disagree_about(kind: str) -> None:
     settings = SETTINGS.changed({'confidence': kind, 'confidence_gate': True, 'min_confidence': 0.9})
     assert run(settings).isfinite().all()
