@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from sidepth_core.benchmarks.flicker import flicker_pairs, median_error
@@ -42,6 +43,65 @@ def test_steady_approach_is_followed_without_lag() -> None:
     error = (steady[-1] / raw[-1]).log().abs().max()
     # 2 % a frame over a time constant of five frames would lag by 10 % in a plain running mean.
     assert error < 0.02
+
+
+def closing(speed_mps: float, hold: int = 0) -> list[float]:
+    """Return distances at 10 Hz from four seconds away down to 0.45 m, the last one so many times more, metres."""
+    count = round((max(5.0, 4 * speed_mps) - 0.45) / (speed_mps * 0.1))
+    return [0.45 + speed_mps * 0.1 * (count - index) for index in range(count + 1)] + [0.45] * hold
+
+
+def bias(stabiliser: Stabiliser, raw: list[torch.Tensor], truth: list[torch.Tensor]) -> torch.Tensor:
+    """Return how much farther than the truth the stabilised maps are, a share, one map a row."""
+    maps = [stabiliser(depth, PICTURE, (index + 1) * PERIOD_NS, 0.5) for index, depth in enumerate(raw)]
+    return torch.stack([(found / true - 1).flatten() for found, true in zip(maps, truth, strict=True)])
+
+
+@pytest.mark.parametrize('speed_mps', [0.5, 1.0, 1.5, 2.0, 3.0])
+def test_a_wall_that_comes_nearer_at_constant_speed_is_not_put_too_far(speed_mps: float) -> None:
+    raw = [DEPTH / DEPTH.min() * distance for distance in closing(speed_mps)]
+    found = bias(Stabiliser(), raw, raw)
+    assert found.max() < 0.03
+    assert found.min() > -0.03
+    assert abs(found.mean()) < 0.01
+
+
+@pytest.mark.parametrize('speed_mps', [0.5, 1.0, 1.5, 2.0, 3.0])
+def test_an_obstacle_that_comes_nearer_before_a_still_scene_is_not_put_too_far(speed_mps: float) -> None:
+    raw = []
+    for distance in closing(speed_mps):
+        scene = DEPTH.clone()
+        scene[..., 3:9, 5:15] = distance
+        raw.append(scene)
+    found = bias(Stabiliser(), raw, raw).view(-1, *DEPTH.shape[-2:])[:, 3:9, 5:15]
+    assert found.max() < 0.05
+    assert found.min() > -0.03
+    assert abs(found.mean()) < 0.02
+
+
+@pytest.mark.parametrize('speed_mps', [0.5, 1.0, 3.0])
+def test_an_approach_is_followed_through_the_jitter_of_the_scale(speed_mps: float) -> None:
+    truth = [DEPTH / DEPTH.min() * distance for distance in closing(speed_mps)]
+    raw = [depth * factor for depth, factor in zip(truth, jitter(len(truth), 0.03), strict=True)]
+    found = bias(Stabiliser(), raw, truth)
+    assert abs(found.mean()) < 0.015
+    assert found.max() < 0.06  # two standard deviations of what the network made up
+
+
+def test_a_wall_before_which_the_camera_stops_stays_where_it_is() -> None:
+    raw = [DEPTH / DEPTH.min() * distance for distance in closing(1.0, hold=15)]
+    found = bias(Stabiliser(), raw, raw)[-15:]
+    assert found.max() < 0.03
+    assert found.min() > -0.15
+    assert abs(found[-1]).max() < 0.1
+
+
+def test_a_missed_image_does_not_change_the_speed_of_an_approach() -> None:
+    stabiliser, distances = Stabiliser(), closing(1.0)
+    for index in (index for index in range(len(distances)) if index % 3):
+        depth = DEPTH / DEPTH.min() * distances[index]
+        found = stabiliser(depth, PICTURE, (index + 1) * PERIOD_NS, 0.5)
+        assert (found / depth).max() < 1.05
 
 
 def test_pixels_whose_picture_changed_are_not_smoothed() -> None:
