@@ -107,7 +107,7 @@ def load_checkpoint(path: str | Path | None = None) -> Checkpoint:
     weights = directory / WEIGHTS_FILE
     # On the meta device, where no time would go into weights that are replaced at once, torch imports its compiler.
     with torch.random.fork_rng(devices=[]):
-        depth_net = DepthNet(info.backbone)
+        depth_net = DepthNet(info.backbone, decoder_channels=info.decoder_channels)
         pose_net = PoseNet(size=(info.pose_height, info.pose_width))
     has_pose = any(name.startswith(POSE_PREFIX) for name in tensors)
     expected = _with_prefix(DEPTH_PREFIX, shapes_of(depth_net))
@@ -231,6 +231,10 @@ def _tensors_of(checkpoint: Checkpoint, *, half: bool) -> dict[str, Tensor]:
     depth_net, pose_net, info = checkpoint
     if depth_net.backbone != info.backbone:
         raise CheckpointError(f'info says backbone {info.backbone!r}, but the network has {depth_net.backbone!r}')
+    if depth_net.decoder_channels != info.decoder_channels:
+        raise CheckpointError(
+            f'info says decoder channels {info.decoder_channels!r}, but the network has {depth_net.decoder_channels!r}'
+        )
     if pose_net is not None and pose_net.size != (info.pose_height, info.pose_width):
         raise CheckpointError(
             f'info says pose size {(info.pose_height, info.pose_width)!r}, but the network has {pose_net.size!r}'

@@ -10,8 +10,9 @@ from typing import Any
 from sidepth_core.camera import Camera
 from sidepth_core.errors import ConfigError
 from sidepth_core.models import BACKBONES, STRIDE
+from sidepth_core.models.depth_decoder import CHANNELS, check_channels
 
-FORMAT = 1
+FORMAT = 2
 """Version of model.json; files of a newer one are refused."""
 
 SCALES = ('metric', 'relative')
@@ -24,6 +25,7 @@ class CheckpointInfo:
 
     Attributes:
         backbone: Encoder of the depth network, one of models.BACKBONES.
+        decoder_channels: Channels of the depth network's decoder at strides 1, 2, 4, 8 and 16.
         image_width: Width that the depth network was trained at, pixels.
         image_height: Height, pixels.
         pose_width: Width at which the pose network looks at images, pixels.
@@ -37,6 +39,7 @@ class CheckpointInfo:
         focal_px: Focal length of the canonical camera, pixels at the network's input whatever its size; None for
             'invariant'.
         camera: A camera it was trained with; None where there were many or none was known.
+        pretrained: The weights that the encoder's training started from, with their licence; empty for random ones.
         training_data: What it was trained on, a line each.
         licence: Licence of the weights, with what the training data ask for.
         versions: Versions of the software that made it.
@@ -59,6 +62,8 @@ class CheckpointInfo:
     zoom_convention: str = 'invariant'
     focal_px: float | None = None
     camera: Camera | None = None
+    decoder_channels: tuple[int, ...] = CHANNELS
+    pretrained: str = ''
     training_data: tuple[str, ...] = ()
     licence: str = ''
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -76,6 +81,10 @@ class CheckpointInfo:
             )
             if value not in choices
         ]
+        try:
+            check_channels(self.decoder_channels)
+        except ConfigError as error:
+            faults.append(str(error))
         if any(length < STRIDE or length % STRIDE for length in (self.image_width, self.image_height)):
             faults.append(f'image size {self.image_width}x{self.image_height} is no multiple of {STRIDE}')
         if min(self.pose_width, self.pose_height) < STRIDE:
@@ -93,7 +102,8 @@ class CheckpointInfo:
         """Return the fields as JSON takes them; a metric that is not finite becomes null."""
         values = {name: value if math.isfinite(value) else None for name, value in self.metrics.items()}
         camera = self.camera.to_dict() if self.camera else None
-        return {**asdict(self), 'camera': camera, 'training_data': list(self.training_data), 'metrics': values}
+        lists = {'training_data': list(self.training_data), 'decoder_channels': list(self.decoder_channels)}
+        return {**asdict(self), **lists, 'camera': camera, 'metrics': values, 'format': FORMAT}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CheckpointInfo:
@@ -128,6 +138,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(('min_depth_m', 'max_depth_m'), float),
     'focal_px': lambda value: None if value is None else float(value),
     'camera': lambda value: None if value is None else Camera.from_dict(value),
+    'decoder_channels': lambda numbers: tuple(int(number) for number in numbers),
     'training_data': lambda lines: tuple(str(line) for line in lines),
     'versions': lambda values: {name: str(value) for name, value in values.items()},
     'metrics': _metrics,

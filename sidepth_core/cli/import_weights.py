@@ -10,7 +10,7 @@ import torch
 
 from sidepth_core import __version__
 from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, load_dabnet_state_dict, save_checkpoint
-from sidepth_core.models.dabnet import read_pth
+from sidepth_core.models.state_dicts import read_pth
 
 LICENCE = 'as its authors state; KITTI is CC BY-NC-SA 3.0 (non-commercial)'
 

@@ -10,17 +10,22 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sidepth_core.errors import ConfigError
+from sidepth_core.models.efficientnet_lite import SCALING, EfficientNetLite
 from sidepth_core.models.hrnet import HRNet
 from sidepth_core.models.mobilenet import mobilenet_v3_large
+from sidepth_core.models.pretrained import load_weights
 from sidepth_core.models.recompute import run_block
 from sidepth_core.models.residual import ResNet18
 from sidepth_core.models.state_dicts import check_tensors, shapes_of
 
-BACKBONES = ('hrnet18', 'resnet18', 'mobilenet_v3_large')
+BACKBONES = ('hrnet18', 'resnet18', *SCALING, 'mobilenet_v3_large')
 """Names that DepthNet takes, from the most accurate to the fastest."""
 
 HRNET_IMAGENET = ('timm/hrnet_w18.ms_aug_in1k', 'model.safetensors')
 """Where ImageNet weights of HRNet-W18 lie on the Hugging Face Hub: repository, file."""
+
+HUB_FILE = 'model.safetensors'
+"""What a repository of timm's on the Hub calls its weights."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -55,6 +60,11 @@ def make_encoder(backbone: str, *, pretrained: bool = False) -> nn.Module:
     """
     if backbone == 'hrnet18':
         return _pretrained_hrnet() if pretrained else HRNet()
+    if backbone in SCALING:
+        encoder = EfficientNetLite(backbone)
+        if pretrained:
+            load_weights(encoder, _downloaded(f'timm/{backbone}.in1k', HUB_FILE))
+        return encoder
     if backbone == 'resnet18':
         return ResNetEncoder(pretrained=pretrained)
     if backbone == 'mobilenet_v3_large':
@@ -147,12 +157,18 @@ def _from_torchvision(name: str) -> Mapping[str, Tensor]:
 
 def _pretrained_hrnet() -> HRNet:
     """Return HRNet-W18 with ImageNet weights; the classifier's own layers in the file are left out."""
-    from huggingface_hub import hf_hub_download  # noqa: PLC0415 - as above
-
     encoder = HRNet()
-    path = hf_hub_download(*HRNET_IMAGENET)
+    path = _downloaded(*HRNET_IMAGENET)
     expected = shapes_of(encoder)
     found = {name: tensor for name, tensor in load_file(path).items() if name in expected}
     check_tensors(f'ImageNet weights in {path!r}', found, expected)
     encoder.load_state_dict(found)
     return encoder
+
+
+def _downloaded(repository: str, file: str) -> str:
+    """Return the path of a file of the Hugging Face Hub, downloaded once."""
+    from huggingface_hub import hf_hub_download  # noqa: PLC0415 - as above
+
+    path: str = hf_hub_download(repository, file)
+    return path

@@ -6,13 +6,9 @@ Source: the `state_dict` of the checkpoint that belongs to arXiv 2210.03952.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import cast
 
-import torch
 from torch import Tensor
 
-from sidepth_core.errors import CheckpointError
 from sidepth_core.models.depth_net import DepthNet
 from sidepth_core.models.pose_net import PoseNet
 from sidepth_core.models.state_dicts import check_tensors, shapes_of
@@ -80,32 +76,6 @@ def load_dabnet_state_dict(state_dict: Mapping[str, Tensor]) -> tuple[DepthNet, 
     depth_net.load_state_dict({ours: published[theirs] for ours, theirs in depth_names.items()})
     pose_net.load_state_dict({ours: published[theirs] for ours, theirs in pose_names.items()})
     return depth_net.eval(), pose_net.eval()
-
-
-def read_pth(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a .pth file without running any code that it may hold.
-
-    Args:
-        path: A state dict, or a training checkpoint that has one under 'state_dict'.
-
-    Raises:
-        CheckpointError: If the file is missing, damaged, holds more than plain data, or no state dict.
-    """
-    if not path.is_file():
-        raise CheckpointError(f'no file {str(path)!r}: expected a .pth file of DaB-Net')
-    try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:  # torch raises a different class for each way a file can be broken
-        # Only how torch's message begins: it goes on to advise loading the file with the code that it may hold.
-        reason = str(error).partition('.')[0] or type(error).__name__
-        raise CheckpointError(
-            f'{str(path)!r} cannot be read as tensors and plain data only (weights_only): {reason}. '
-            'Save its state dict alone'
-        ) from error
-    tensors = content.get('state_dict', content) if isinstance(content, Mapping) else None
-    if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
-        raise CheckpointError(f'{str(path)!r} holds no state dict: expected tensors by name, or those in "state_dict"')
-    return dict(cast('Mapping[str, Tensor]', tensors))
 
 
 def _published_name(ours: str, prefixes: Mapping[str, str]) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from sidepth_core.errors import ImageFormatError
 from sidepth_core.models.backbones import make_encoder
-from sidepth_core.models.depth_decoder import DepthDecoder
+from sidepth_core.models.depth_decoder import CHANNELS, DepthDecoder
 
 STRIDE = 32
 """Height and width of an image must be divisible by this."""
@@ -30,24 +31,34 @@ class DepthNet(nn.Module):
 
     Attributes:
         backbone: Name of the encoder.
+        decoder_channels: Channels of the decoder's maps at strides 1, 2, 4, 8 and 16.
     """
 
-    def __init__(self, backbone: str = 'hrnet18', *, pretrained: bool = False, recompute: bool = False) -> None:
+    def __init__(
+        self,
+        backbone: str = 'hrnet18',
+        *,
+        decoder_channels: Sequence[int] = CHANNELS,
+        pretrained: bool = False,
+        recompute: bool = False,
+    ) -> None:
         """Make the network.
 
         Args:
             backbone: One of BACKBONES. 'hrnet18' is the published network.
+            decoder_channels: Channels of the decoder's maps at strides 1, 2, 4, 8 and 16 (see DepthDecoder).
             pretrained: Start the encoder from ImageNet weights, downloaded once.
             recompute: In training, compute blocks again for their gradient instead of keeping what they computed:
                 about a third of the memory for a third more time.
 
         Raises:
-            ConfigError: If there is no such backbone.
+            ConfigError: If there is no such backbone, or no such decoder.
         """
         super().__init__()
         self.backbone = backbone
         self.encoder = make_encoder(backbone, pretrained=pretrained)
-        self.decoder = DepthDecoder(self.encoder.channels)  # type: ignore[arg-type]  # an Encoder has them
+        self.decoder_channels = tuple(decoder_channels)
+        self.decoder = DepthDecoder(self.encoder.channels, self.decoder_channels)  # type: ignore[arg-type]  # an Encoder has them
         self.recompute = recompute
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from sidepth_core.camera import Camera
 from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, load_checkpoint
 from sidepth_core.geometry import disparity_to_depth
 from sidepth_core.models import DepthNet, PoseNet
+from sidepth_core.models.pretrained import load_weights
 from sidepth_core.training.settings import Recipe
 from sidepth_core.zoom import Size, canonical_to_metric, focal_length
 
@@ -105,12 +107,17 @@ def make_networks(recipe: Recipe) -> Networks:
     if not recipe.checkpoint:
         info = recipe.model.describe(None)
         size = (info.pose_height, info.pose_width)
-        pretrained = recipe.model.pretrained
-        depth_net = DepthNet(info.backbone, pretrained=pretrained, recompute=recipe.model.recompute)
-        return Networks(depth_net, PoseNet(pretrained=pretrained, size=size), info)
+        downloaded = recipe.model.pretrained == 'hub'
+        depth_net = _depth_net(info, pretrained=downloaded)
+        depth_net.recompute = recipe.model.recompute
+        if recipe.model.weights_file:
+            held = load_weights(depth_net.encoder, recipe.model.weights_file)
+            info = replace(info, pretrained=f'{held}; licence: {recipe.model.pretrained_licence or "not stated"}')
+        return Networks(depth_net, PoseNet(pretrained=downloaded, size=size), info)
     start = starting_checkpoint(recipe)
     info = recipe.model.describe(start.info)
-    depth_net = start.depth_net if info.backbone == start.info.backbone else DepthNet(info.backbone)
+    same = (info.backbone, info.decoder_channels) == (start.info.backbone, start.info.decoder_channels)
+    depth_net = start.depth_net if same else _depth_net(info)
     depth_net.recompute = recipe.model.recompute
     pose_net = start.pose_net or PoseNet()
     pose_net.size = (info.pose_height, info.pose_width)
@@ -156,7 +163,11 @@ class Average(nn.Module):
 
 
 def _copies(networks: Networks) -> tuple[DepthNet, PoseNet]:
-    return DepthNet(networks.depth_net.backbone), PoseNet(size=networks.pose_net.size)
+    return _depth_net(networks.info), PoseNet(size=networks.pose_net.size)
+
+
+def _depth_net(info: CheckpointInfo, *, pretrained: bool = False) -> DepthNet:
+    return DepthNet(info.backbone, decoder_channels=info.decoder_channels, pretrained=pretrained)
 
 
 def native_bf16(device: torch.device) -> bool:

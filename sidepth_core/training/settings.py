@@ -14,6 +14,7 @@ from sidepth_core.data.prepare.motion import Gate
 from sidepth_core.errors import ConfigError
 from sidepth_core.losses import LossWeights
 from sidepth_core.models import BACKBONES, STRIDE
+from sidepth_core.models.depth_decoder import check_channels
 
 
 def refuse(what: str, faults: list[str]) -> None:
@@ -86,12 +87,17 @@ class ModelSettings:
     """The networks. With a checkpoint to start from, what is null here is taken from it.
 
     Attributes:
-        backbone: Encoder of the depth network: hrnet18, resnet18 or mobilenet_v3_large; null is hrnet18.
+        backbone: Encoder of the depth network: hrnet18, resnet18, tf_efficientnet_lite0, tf_efficientnet_lite1,
+            tf_efficientnet_lite2 or mobilenet_v3_large; null is hrnet18.
         width: Width that the depth network is trained at, pixels, a multiple of 32; null is 640.
         height: Height, pixels, a multiple of 32; null is 192.
         pose_width: Width at which the pose network looks at frames, pixels; null is 640.
         pose_height: Height, pixels; null is 192.
-        pretrained: Start encoders from ImageNet weights, downloaded once; unused with a checkpoint.
+        decoder_channels: Channels of the decoder's maps at strides 1, 2, 4, 8 and 16; null is [16, 32, 64, 128, 256],
+            as published. With 0 at stride 1 disparity of full size is laid out from stride 2, which is faster.
+        pretrained: What encoders start from: 'none' (random weights), 'hub' (ImageNet weights, downloaded once), or a
+            file of weights for the depth network's (.safetensors, .pth); unused with a checkpoint.
+        pretrained_licence: Licence of the weights in that file; it is noted in the checkpoint.
         min_depth_m: Nearest depth that can be said, metres.
         max_depth_m: Farthest depth, metres.
         zoom_convention: 'invariant' (a zoomed view has the same depth, the paper) or 'canonical' (depth is learned as
@@ -111,7 +117,9 @@ class ModelSettings:
     height: int | None = None
     pose_width: int | None = None
     pose_height: int | None = None
-    pretrained: bool = False
+    decoder_channels: tuple[int, ...] | None = None
+    pretrained: bool | str = 'none'
+    pretrained_licence: str = ''
     min_depth_m: float = 0.1
     max_depth_m: float = 100.0
     zoom_convention: Literal['invariant', 'canonical'] | None = None
@@ -121,7 +129,14 @@ class ModelSettings:
 
     def __post_init__(self) -> None:
         """Refuse what no network can be."""
+        if isinstance(self.pretrained, bool):  # as recipes said it before weights could come from a file
+            object.__setattr__(self, 'pretrained', 'hub' if self.pretrained else 'none')
         faults = []
+        if self.decoder_channels is not None:
+            try:
+                check_channels(self.decoder_channels)
+            except ConfigError as error:
+                faults.append(str(error))
         if self.backbone is not None and self.backbone not in BACKBONES:
             faults.append(f'backbone {self.backbone!r} is not one of {", ".join(BACKBONES)}')
         faults += [
@@ -133,6 +148,11 @@ class ModelSettings:
             faults.append('focal_px is only for zoom_convention: canonical')
         refuse('model', faults)
 
+    @property
+    def weights_file(self) -> str:
+        """The file that the depth network's encoder starts from; empty where there is none."""
+        return '' if self.pretrained in {'none', 'hub'} else str(self.pretrained)
+
     def describe(self, start: CheckpointInfo | None) -> CheckpointInfo:
         """Return what the networks of the run are: these settings; where they are null, the starting checkpoint's."""
         base = start or CheckpointInfo(backbone='hrnet18', image_width=640, image_height=192)
@@ -143,6 +163,8 @@ class ModelSettings:
             focal_px = base.focal_px or float(width)
         return CheckpointInfo(
             backbone=self.backbone or base.backbone,
+            decoder_channels=self.decoder_channels or base.decoder_channels,
+            pretrained=base.pretrained,
             image_width=width,
             image_height=self.height or base.image_height,
             pose_width=self.pose_width or base.pose_width,

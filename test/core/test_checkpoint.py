@@ -271,7 +271,7 @@ def test_a_json_that_describes_no_checkpoint_is_named(text: str, saved: Path) ->
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'format': 99}, 'format 99 is newer than this sidepth, which knows 1: update sidepth'),
+        ({'format': 99}, 'format 99 is newer than this sidepth, which knows 2: update sidepth'),
         ({'format': 'one'}, "format is 'one': expected a whole number"),
         ({'colour': 'red'}, r"unknown \['colour'\]"),
         ({'backbone': None}, r"missing \['backbone'\]"),

@@ -15,7 +15,7 @@ from torch import Tensor
 from sidepth_core.checkpoint import load_checkpoint, load_dabnet_state_dict
 from sidepth_core.cli import main
 from sidepth_core.errors import CheckpointError
-from sidepth_core.models.dabnet import read_pth
+from sidepth_core.models.state_dicts import read_pth
 
 GOLDEN = Path(__file__).parents[1] / 'golden'
 
