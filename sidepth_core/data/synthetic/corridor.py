@@ -13,7 +13,7 @@ from sidepth_core.data.synthetic.light import indoors
 from sidepth_core.data.synthetic.palette import Palette
 from sidepth_core.data.synthetic.path import Path, Segment
 from sidepth_core.data.synthetic.shapes import Builder
-from sidepth_core.data.synthetic.world import Passer
+from sidepth_core.data.synthetic.world import AHEAD, Passer
 
 STRAIGHT = 1e-3
 """Segments that bend less than this are corridors, the others are their corners, 1/m."""
@@ -37,6 +37,7 @@ class Corridor:
     sight = (14.0, 42.0)
     speed_mps = (0.0, 1.5)
     camera_height_m = (0.2, 1.5)
+    gaze = AHEAD
     mover_count = 2
 
     def __init__(self, rng: np.random.Generator) -> None:

@@ -16,13 +16,19 @@ from sidepth_core.data.synthetic.corridor import Corridor
 from sidepth_core.data.synthetic.highway import Highway
 from sidepth_core.data.synthetic.rays import camera_rays
 from sidepth_core.data.synthetic.render import Rendering, render
+from sidepth_core.data.synthetic.room import Room
 from sidepth_core.data.synthetic.sensor import image_motion
 from sidepth_core.data.synthetic.street import Street
 from sidepth_core.data.synthetic.world import Scene, World
 from sidepth_core.errors import ConfigError
 
 Array = npt.NDArray[np.float64]
-SCENES: dict[str, Callable[[np.random.Generator], Scene]] = {'street': Street, 'highway': Highway, 'corridor': Corridor}
+SCENES: dict[str, Callable[[np.random.Generator], Scene]] = {
+    'street': Street,
+    'highway': Highway,
+    'corridor': Corridor,
+    'room': Room,
+}
 HALF_STEP_S = 1e-3
 """Half the time over which speeds are measured on the exact path."""
 
@@ -98,9 +104,7 @@ class Drive:
         rng = np.random.default_rng([*code, 4])
         self.mount = Mount(
             float(rng.uniform(*self._scene.camera_height_m)),
-            float(rng.normal(0.02, 0.04)),
-            float(rng.normal(0, 0.015)),
-            float(rng.normal(0, 0.02)),
+            *(float(rng.normal(*part)) for part in self._scene.gaze),
         )
         self._sway = rng.uniform(0, 2 * math.pi, 8)
         if moving_objects:

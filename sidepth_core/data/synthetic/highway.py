@@ -11,7 +11,7 @@ from sidepth_core.data.synthetic.palette import Palette
 from sidepth_core.data.synthetic.path import Path
 from sidepth_core.data.synthetic.shapes import Builder
 from sidepth_core.data.synthetic.street import winding
-from sidepth_core.data.synthetic.world import Passer
+from sidepth_core.data.synthetic.world import AHEAD, Passer
 
 LANE_M = 3.6
 TRAFFIC_MPS = 27.0
@@ -24,6 +24,7 @@ class Highway:
     sight = (20.0, 320.0)
     speed_mps = (8.0, 32.0)
     camera_height_m = (1.0, 2.0)
+    gaze = AHEAD
     mover_count = 14
 
     def __init__(self, rng: np.random.Generator) -> None:

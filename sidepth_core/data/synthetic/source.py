@@ -27,7 +27,7 @@ class SyntheticSource:
     The same arguments give the same bytes on one machine, and frame i is the same however many frames are asked for.
 
     Attributes:
-        scene: 'street', 'highway', 'corridor', or 'mixed': takes of all of them.
+        scene: 'street', 'highway', 'corridor', 'room', or 'mixed': takes of all of them.
         seed: Everything follows from it: the world, its light, the camera's mount, the drive.
         frames: How many.
         width: Image width, pixels; ignored where camera is given.

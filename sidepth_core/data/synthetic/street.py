@@ -13,7 +13,7 @@ from sidepth_core.data.synthetic.light import outdoors
 from sidepth_core.data.synthetic.palette import Palette
 from sidepth_core.data.synthetic.path import Path
 from sidepth_core.data.synthetic.shapes import Builder
-from sidepth_core.data.synthetic.world import Passer
+from sidepth_core.data.synthetic.world import AHEAD, Passer
 
 
 def winding(
@@ -39,6 +39,7 @@ class Street:
     sight = (12.0, 220.0)
     speed_mps = (0.0, 14.0)
     camera_height_m = (0.3, 2.0)
+    gaze = AHEAD
     mover_count = 8
 
     def __init__(self, rng: np.random.Generator) -> None:

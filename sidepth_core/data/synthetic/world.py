@@ -54,6 +54,24 @@ class Passer(NamedTuple):
     towards: bool
 
 
+class Gaze(NamedTuple):
+    """Where cameras of a scene look, as mean and standard deviation, radians.
+
+    Attributes:
+        pitch: Down is positive.
+        roll: Clockwise is positive.
+        yaw: Against the way, left is positive.
+    """
+
+    pitch: tuple[float, float] = (0.02, 0.04)
+    roll: tuple[float, float] = (0.0, 0.015)
+    yaw: tuple[float, float] = (0.0, 0.02)
+
+
+AHEAD = Gaze()
+"""The gaze of a camera on a vehicle."""
+
+
 class Scene(Protocol):
     """A kind of world: the materials, the line, the light and a rule that fills each stretch of the line.
 
@@ -67,6 +85,7 @@ class Scene(Protocol):
         sight: How far behind and ahead of the camera the world is built, metres.
         speed_mps: Least and greatest cruising speed, metres a second; a least of 0 makes the drive stop at times.
         camera_height_m: Least and greatest height of the camera, metres.
+        gaze: Where its cameras look.
         ego_d: Where the drive keeps, metres left of the line.
         mover_count: How many things move, where that is asked for.
     """
@@ -80,6 +99,7 @@ class Scene(Protocol):
     sight: tuple[float, float]
     speed_mps: tuple[float, float]
     camera_height_m: tuple[float, float]
+    gaze: Gaze
     ego_d: float
     mover_count: int
 
