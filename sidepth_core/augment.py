@@ -135,9 +135,9 @@ class AugmentedBatch(NamedTuple):
         depth_m: Known depth of the target view along Z, (B, 1, h, w), metres; NaN unknown, +inf sky.
         dt_s: Seconds from each frame to the next, (B, N-1).
         distance_m: Metres driven from each frame to the next, (B, N-1), NaN unknown.
-        seen_motion: T_source_target from the target to each source as corners show it, (B, N-1, 4, 4), mirrored as the
-            clip is; its translation has length 1. NaN where not measured.
-        seen_points: Corners that show it, (B, N-1, P, 3): column and row in the target, -1..1 inside of it as
+        two_view_pose: T_source_target from the target to each source as corners show it, (B, N-1, 4, 4), mirrored as
+            the clip is; its translation has length 1. NaN where not measured.
+        two_view_points: Corners that show it, (B, N-1, P, 3): column and row in the target, -1..1 inside of it as
             grid_sample counts, and depth in lengths of the motion; NaN where there are fewer.
     """
 
@@ -154,8 +154,8 @@ class AugmentedBatch(NamedTuple):
     depth_m: Tensor
     dt_s: Tensor
     distance_m: Tensor
-    seen_motion: Tensor
-    seen_points: Tensor
+    two_view_pose: Tensor
+    two_view_points: Tensor
 
 
 def draw(batch_size: int, settings: AugmentSettings, generator: torch.Generator) -> Draw:
@@ -284,8 +284,8 @@ def apply(
         depth_m=sample_view(batch.depth_m, view, size, mode='nearest'),
         dt_s=batch.dt_s,
         distance_m=batch.distance_m,
-        seen_motion=_mirrored_motion(batch.seen_motion, view.mirrored),
-        seen_points=_points_in_view(batch.seen_points, view),
+        two_view_pose=_mirrored_motion(batch.two_view_pose, view.mirrored),
+        two_view_points=_points_in_view(batch.two_view_points, view),
     )
 
 

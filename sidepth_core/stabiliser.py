@@ -1,4 +1,4 @@
-"""Less flicker: smooth a stream's depth over time where the picture says that nothing changed.
+"""Less flicker: smooth a stream's depth over time where the image says that nothing changed.
 
 Two steps, both on the device and without poses. First the scale: the median log ratio between a map and the one before
 is what the camera's motion changed plus what the network made up; a filter that follows level and speed (Holt's double
@@ -42,7 +42,7 @@ class _Past:
 
     Attributes:
         stamp_ns: Of the last map.
-        grey: Its picture's brightness.
+        grey: Its image's brightness.
         raw_log: Its log depth, as the network had it.
         log_depth: Its log depth, stabilised.
         surprises: Those of its pixels, beside the scale.
@@ -108,7 +108,7 @@ class Stabiliser:
 
         Args:
             depth: Depth along Z, (1, 1, h, w) float32, positive and finite.
-            image: Its picture at any size, (1, 3, H, W), float 0..1 or uint8.
+            image: Its image at any size, (1, 3, H, W), float 0..1 or uint8.
             stamp_ns: Time of exposure, nanoseconds.
             time_constant_s: Time over which changes are smoothed, seconds.
 
@@ -139,7 +139,7 @@ class Stabiliser:
 
 
 def _scale_change(past: _Past, log_depth: Tensor, still: Tensor, gap_s: float) -> float:
-    """Return the change of log scale since the last map, judged by the pixels whose picture stayed."""
+    """Return the change of log scale since the last map, judged by the pixels whose image stayed."""
     change = (log_depth - past.raw_log)[still > 0.5]
     if change.numel() < 0.05 * log_depth.numel():
         # Everything moved: the median would follow what is in view, not the scale. Let the correction fade.

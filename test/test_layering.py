@@ -11,11 +11,11 @@ ROOT = Path(__file__).parents[1]
 ROS = ('rclpy', 'sidepth_ros', 'cv_bridge', 'launch', 'launch_ros', 'builtin_interfaces', 'std_srvs')
 
 FLOORS = (
-    {'errors', 'threads'},
+    {'errors', 'threads', 'old_names'},
     {'camera', 'images', 'precision'},
     {'geometry', 'rectify', 'scale', 'stabiliser', 'gates', 'depth_maps', 'colour_maps'},
     {'models', 'losses', 'zoom'},
-    {'checkpoint', 'checkpoint_info', 'pictures'},
+    {'checkpoint', 'checkpoint_info', 'visualisation'},
     {'data', 'engines'},
     {'augment', 'inference'},
     {'evaluation'},

@@ -16,21 +16,21 @@ from sidepth_core.inference import DepthEstimator
 
 CAMERAS = 4
 SIZE = (720, 1280)
-"""Height and width of the pictures."""
+"""Height and width of the images."""
 ENGINE = 'channels_last'
 """The node's own choice."""
 
 
 def rows(request: Request) -> Iterator[Row]:
-    """Yield pictures a second and memory of both ways; every process starts fresh and measures itself."""
+    """Yield images a second and memory of both ways; every process starts fresh and measures itself."""
     seconds = 2.0 if request.quick else 8.0
-    note = f'{CAMERAS} pictures {SIZE[1]}x{SIZE[0]} at a time, {_threads()} cores'
+    note = f'{CAMERAS} images {SIZE[1]}x{SIZE[0]} at a time, {_threads()} cores'
     together, together_mib = _measure(request, processes=1, batch=CAMERAS, seconds=seconds)
     apart, apart_mib = _measure(request, processes=CAMERAS, batch=1, seconds=seconds)
-    yield Row('four processes', apart, 'pictures/s', note=note)
+    yield Row('four processes', apart, 'images/s', note=note)
     ratio = together / apart
     yield Row(
-        'one process', together, 'pictures/s', 'four processes', ratio, wanted='at least 1', met=bool(ratio >= 1)
+        'one process', together, 'images/s', 'four processes', ratio, wanted='at least 1', met=bool(ratio >= 1)
     )
     yield Row('four processes, memory', apart_mib, 'MiB')
     ratio = together_mib / apart_mib
@@ -44,7 +44,7 @@ def _threads() -> int:
 
 
 def _measure(request: Request, processes: int, batch: int, seconds: float) -> tuple[float, float]:
-    """Return pictures a second and MiB of memory, summed over the processes."""
+    """Return images a second and MiB of memory, summed over the processes."""
     context = multiprocessing.get_context('spawn')  # a forked child cannot use CUDA
     links, workers = [], []
     for _ in range(processes):
@@ -65,17 +65,17 @@ def _measure(request: Request, processes: int, batch: int, seconds: float) -> tu
 
 
 def _work(link: Connection, request: Request, batch: int, seconds: float, threads: int) -> None:
-    """Estimate batches for a while, once told to, and send pictures a second and MiB."""
+    """Estimate batches for a while, once told to, and send images a second and MiB."""
     torch.set_num_threads(threads)
     estimator = DepthEstimator.load(request.checkpoint, device=request.device, engine=ENGINE)
-    pictures = torch.randint(0, 256, (batch, 3, *SIZE), dtype=torch.uint8)
+    images = torch.randint(0, 256, (batch, 3, *SIZE), dtype=torch.uint8)
     focal_px = torch.full((batch,), float(SIZE[1]))
-    estimator.depth(pictures, focal_px).cpu()
+    estimator.depth(images, focal_px).cpu()
     link.send('ready')
     link.recv()
     count, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
-        estimator.depth(pictures, focal_px).cpu()
+        estimator.depth(images, focal_px).cpu()
         count += batch
     link.send((count / (time.perf_counter() - start), _memory_mib(request.device)))
 

@@ -45,11 +45,11 @@ def depth_maps(estimator: DepthEstimator, frames: Sequence[Frame], *, stabilise:
     """Return the depth of every frame, metres, (H, W) float32."""
     stabiliser, found = Stabiliser(), []
     for frame in frames:
-        picture = torch.from_numpy(frame.image.copy()).permute(2, 0, 1)[None].to(estimator.device)
+        image = torch.from_numpy(frame.image.copy()).permute(2, 0, 1)[None].to(estimator.device)
         focal_px = None if frame.camera is None else torch.tensor([math.sqrt(frame.camera.fx * frame.camera.fy)])
-        depth = estimator.depth(picture, focal_px)
+        depth = estimator.depth(image, focal_px)
         if stabilise:
-            depth = stabiliser(depth, picture, frame.stamp_ns, TIME_CONSTANT_S)
+            depth = stabiliser(depth, image, frame.stamp_ns, TIME_CONSTANT_S)
         found.append(resize_depth(depth, *frame.image.shape[:2])[0, 0].cpu().numpy())
     return found
 

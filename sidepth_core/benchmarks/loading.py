@@ -139,10 +139,10 @@ def draw_drive(folder: Path, count: int) -> list[Path]:
     for cell, contrast in ((64, 70), (16, 40), (4, 20)):
         noise = random.normal(0, contrast, (SOURCE_HEIGHT // cell + 1, width // cell + 1, 3)).astype(np.float32)
         wall += cv2.resize(noise, (width, SOURCE_HEIGHT), interpolation=cv2.INTER_CUBIC)
-    picture = np.clip(wall + 128, 0, 255).astype(np.uint8)
+    image = np.clip(wall + 128, 0, 255).astype(np.uint8)
     files = [folder / f'{index:04d}.jpg' for index in range(count)]
     for index, path in enumerate(files):
-        view = np.ascontiguousarray(picture[:, 10 * index : 10 * index + SOURCE_WIDTH])
+        view = np.ascontiguousarray(image[:, 10 * index : 10 * index + SOURCE_WIDTH])
         cv2.imwrite(str(path), view, [cv2.IMWRITE_JPEG_QUALITY, 92])
     return files
 

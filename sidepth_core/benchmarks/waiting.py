@@ -59,7 +59,7 @@ def recipe_for(request: Request, folder: Path) -> Recipe:
         data=DataSettings((str(folder / 'drive'),), stride=1),
         model=model,
         optimiser=OptimiserSettings(batch_size=12 if on_gpu else 4),
-        watch=WatchSettings(LOG_EVERY, validate_every=never, picture_every=never, save_every=never),
+        watch=WatchSettings(LOG_EVERY, validate_every=never, figure_every=never, save_every=never),
     )
 
 

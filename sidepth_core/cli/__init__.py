@@ -17,7 +17,7 @@ from sidepth_core.threads import let_threads_sleep
 
 COMMANDS = {
     'synth': 'render a drive through the synthetic world into a video, a folder or a rosbag2',
-    'prepare': 'decode, rectify and sift recordings once into a cache that training reads at memory speed',
+    'prepare': 'decode, rectify and select frames of recordings once, into a cache that training reads fast',
     'train': 'train or fine-tune depth without labels on bags, videos, folders, KITTI or the synthetic world',
     'evaluate': 'score depth, pose, zoom and flicker against ground truth',
     'predict': 'estimate depth of images, videos or bags and save it',

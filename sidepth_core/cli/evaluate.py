@@ -1,4 +1,4 @@
-"""`sidepth evaluate`: tables, JSON, CSV and pictures of how good a checkpoint is on drives."""
+"""`sidepth evaluate`: tables, JSON, CSV and figures of how good a checkpoint is on drives."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from sidepth_core.data.frames import FrameSource
 from sidepth_core.data.sources import open_sources
 from sidepth_core.errors import DatasetError
 from sidepth_core.evaluation.depth_metrics import CROPS, DepthProtocol
+from sidepth_core.evaluation.evaluated_model import POST_PROCESSING, EvaluatedModel, load_model
 from sidepth_core.evaluation.pose_metrics import ALIGNMENTS
-from sidepth_core.evaluation.report import print_drive, write_csv, write_json, write_pictures
-from sidepth_core.evaluation.run import MEASURES, DriveEvaluation, EvaluationSettings, evaluate
-from sidepth_core.evaluation.subject import POST_PROCESSING, Subject, load_subject
+from sidepth_core.evaluation.report import print_drive, write_csv, write_figures, write_json
+from sidepth_core.evaluation.run import METRICS, DriveEvaluation, EvaluationSettings, evaluate
 
 EXAMPLES = """\
 sources with true depth: synthetic:street?seed=3&frames=50, KITTI raw, a bag with LiDAR and /tf_static or with aligned
@@ -38,7 +38,7 @@ WHAT = {
     'flicker': 'score changes of depth that the true motion does not explain',
     'synthesis': 'score view synthesis by depth and pose, which needs no truth',
 }
-"""What each flag measures; the flags are those of MEASURES."""
+"""What each flag metrics; the flags are those of METRICS."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -62,10 +62,10 @@ def parser() -> argparse.ArgumentParser:
     add('--every', type=int, default=1, metavar='N', help='look at every N-th frame only')
     add('--limit', type=int, default=0, metavar='N', help='look at N frames of a drive at most (all)')
     add('--zoom-every', type=int, default=5, metavar='N', help='measure zoom on every N-th of them (5)')
-    add('--pictures', type=int, default=6, metavar='N', help='about how many pictures of a drive (6)')
+    add('--figures', type=int, default=6, metavar='N', help='about how many figures of a drive (6)')
     add('--device', default='auto', help='auto, cpu, cuda, cuda:1, ...')
     add('--engine', default='eager', help='how the network runs; see sidepth benchmark')
-    add('--out', type=Path, metavar='DIR', help='write scores.json, scores.csv and pictures here')
+    add('--out', type=Path, metavar='DIR', help='write scores.json, scores.csv and figures here')
     return arguments
 
 
@@ -73,18 +73,18 @@ def main(argv: Sequence[str]) -> int:
     """Run `sidepth evaluate` and return its exit status."""
     options = parser().parse_args(argv)
     settings = settings_of(options)
-    subject = load_subject(options.checkpoint, device=options.device, engine=options.engine, post=options.post)
+    model = load_model(options.checkpoint, device=options.device, engine=options.engine, post=options.post)
     console = Console()
     drives = []
-    with_depth = bool({'depth', 'zoom', 'flicker'} & set(settings.measures))
+    with_depth = bool({'depth', 'zoom', 'flicker'} & set(settings.metrics))
     try:
         for weighted in open_sources(options.sources, with_depth=with_depth):
-            drives.append(evaluate_source(subject, weighted.source, settings, console))
+            drives.append(evaluate_source(model, weighted.source, settings, console))
             print_drive(console, drives[-1], settings.protocol)
     finally:
         # What is done stays done, whatever ends the work on the next drive.
         if options.out is not None and drives:
-            write(options.out, subject, settings, drives, console)
+            write(options.out, model, settings, drives, console)
     return 0
 
 
@@ -94,20 +94,20 @@ def settings_of(options: argparse.Namespace) -> EvaluationSettings:
     Raises:
         ConfigError: If a value cannot be.
     """
-    named = tuple(measure for measure in MEASURES if getattr(options, measure))
+    named = tuple(measure for measure in METRICS if getattr(options, measure))
     return EvaluationSettings(
-        measures=named or MEASURES,
+        metrics=named or METRICS,
         protocol=DepthProtocol(options.crop, options.min_depth, options.cap),
         alignment=options.align,
         every=options.every,
         limit=options.limit,
         zoom_every=options.zoom_every,
-        pictures=options.pictures if options.out is not None else 0,
+        figures=options.figures if options.out is not None else 0,
     )
 
 
 def evaluate_source(
-    subject: Subject, source: FrameSource, settings: EvaluationSettings, console: Console
+    model: EvaluatedModel, source: FrameSource, settings: EvaluationSettings, console: Console
 ) -> DriveEvaluation:
     """Return the figures of one drive, with a progress bar while it runs.
 
@@ -117,7 +117,7 @@ def evaluate_source(
     name = source.report.name
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task(name, total=source.report.claimed)
-        drive = evaluate(subject, source, settings, lambda frames: progress.update(task, completed=frames))
+        drive = evaluate(model, source, settings, lambda frames: progress.update(task, completed=frames))
     if not drive.frames:
         reasons = '; '.join(drive.notes) or 'it says nothing about why'
         raise DatasetError(f'{name!r} has no frame that can be evaluated: {reasons}')
@@ -125,12 +125,12 @@ def evaluate_source(
 
 
 def write(
-    out: Path, subject: Subject, settings: EvaluationSettings, drives: Sequence[DriveEvaluation], console: Console
+    out: Path, model: EvaluatedModel, settings: EvaluationSettings, drives: Sequence[DriveEvaluation], console: Console
 ) -> None:
     """Write what was measured into a folder, and say where."""
-    estimator = subject.estimator
+    estimator = model.estimator
     checkpoint = {
-        'name': subject.name,
+        'name': model.name,
         'scale': estimator.info.scale,
         'image_size': list(estimator.size),
         'engine': estimator.engine_name,
@@ -139,8 +139,8 @@ def write(
     }
     write_json(out / 'scores.json', checkpoint, asdict(settings), drives)
     write_csv(out / 'scores.csv', drives)
-    pictures = [path for drive in drives for path in write_pictures(out / 'pictures' / _file_name(drive.name), drive)]
-    console.print(f'\nscores.json, scores.csv and {len(pictures)} pictures are in {out}', highlight=False)
+    figures = [path for drive in drives for path in write_figures(out / 'figures' / _file_name(drive.name), drive)]
+    console.print(f'\nscores.json, scores.csv and {len(figures)} figures are in {out}', highlight=False)
 
 
 def _file_name(name: str) -> str:

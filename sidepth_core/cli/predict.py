@@ -22,8 +22,8 @@ from sidepth_core.data.sources import open_source
 from sidepth_core.engines import ENGINES, PRECISIONS
 from sidepth_core.errors import ConfigError
 from sidepth_core.inference import DepthEstimator
-from sidepth_core.pictures import Panel, depth_picture, depth_span, save_picture, side_by_side, with_colour_bar
 from sidepth_core.rectify import rectified_camera, rectify_image
+from sidepth_core.visualisation import Panel, depth_span, draw_depth, save_image, side_by_side, with_colour_bar
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp')
 VALUES_PER_METRE = {'mm': 1000, 'kitti': 256}
@@ -82,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
         f'without it {ASSUMED_FOV_DEG:g} are assumed, and depth is right up to a factor only')  # fmt: skip
     add('--format', choices=(*VALUES_PER_METRE, 'npy', 'none'), default='mm',
         help='depth as 16-bit PNG in millimetres, in 1/256 metres, or as float32 .npy in metres (mm)')  # fmt: skip
-    add('--no-pictures', action='store_true', help='write no colour pictures')
+    add('--no-figures', action='store_true', help='write no colour figures')
     add('--span', type=float, nargs=2, metavar=('NEAR', 'FAR'), help='depths of the first and last colour, metres')
     add('--post', choices=('none', 'flip', 'zoom'), default='none', help='average with mirrored or zoomed passes')
     add('--size', metavar='WxH', help='size for the network, multiples of 32; by default what it was trained at')
@@ -159,7 +159,7 @@ def open_frames(text: str, camera_file: Path | None) -> tuple[Iterator[Named], F
 def predict(
     frames: Iterator[Named], estimator: DepthEstimator, options: argparse.Namespace, done: Callable[[], None]
 ) -> tuple[int, bool]:
-    """Write depth and pictures of the frames, and return of how many, and whether all depth is in metres."""
+    """Write depth and figures of the frames, and return of how many, and whether all depth is in metres."""
     span: tuple[float, float] | None = tuple(options.span) if options.span else None
     count, metric = 0, True
     for index, (name, frame) in enumerate(frames):
@@ -169,8 +169,8 @@ def predict(
         depth = estimator(view.image, view.camera)
         span = span or depth_span(depth)  # of the first frame for all, so that one colour is one depth
         write_depth(options.out / 'depth' / name, depth, options.format)
-        if not options.no_pictures:
-            save_picture(options.out / 'colour' / f'{name}.jpg', picture(view, depth, span, estimator))
+        if not options.no_figures:
+            save_image(options.out / 'colour' / f'{name}.jpg', figure(view, depth, span, estimator))
         if count == 0:
             write_description(options, estimator, view)
         count, metric = count + 1, metric and is_metric(estimator, view)
@@ -223,10 +223,10 @@ def write_depth(path: Path, depth: DepthMap, format_: str) -> None:
     path.with_name(f'{path.name}.png').write_bytes(data.tobytes())
 
 
-def picture(view: View, depth: DepthMap, span: tuple[float, float], estimator: DepthEstimator) -> Image:
+def figure(view: View, depth: DepthMap, span: tuple[float, float], estimator: DepthEstimator) -> Image:
     """Return the image above its depth in colours."""
     metric = is_metric(estimator, view)
-    coloured = with_colour_bar(depth_picture(depth, span), span, unit='m' if metric else '')
+    coloured = with_colour_bar(draw_depth(depth, span), span, unit='m' if metric else '')
     label = 'depth, metres' if metric else 'depth, relative: right up to a factor'
     return side_by_side([[Panel(view.image, 'image')], [Panel(coloured, label)]], width=max(640, view.image.shape[1]))
 

@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     defaults = PrepareSettings()
     result = argparse.ArgumentParser(
         prog='sidepth prepare',
-        description='Decode, rectify, sift and resize recordings once, into a cache that training reads\n'
+        description='Decode, rectify, select and resize frames of recordings once, into a cache that training reads\n'
         'at memory speed. An interrupted run goes on where it was.',
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,4 +1,4 @@
-"""`sidepth train`: a recipe in; a run folder with checkpoints, metrics and pictures out."""
+"""`sidepth train`: a recipe in; a run folder with checkpoints, metrics and figures out."""
 
 from __future__ import annotations
 

@@ -18,10 +18,10 @@ class Clip(NamedTuple):
         dt_s: (N-1,) float32, seconds from each frame to the next.
         distance_m: (N-1,) float32, metres the camera moved from each frame to the next; NaN where not measured.
         depth_m: (1, h, w) float32, depth of the middle frame along Z; NaN where not known, +inf in the sky.
-        seen_motion: (N-1, 4, 4) float32, T_source_target from the middle frame to each other one, in order of time, as
-            corners show it: its translation has length 1; NaN where not measured.
-        seen_points: (N-1, P, 3) float32, some of those corners: column and row in the middle frame, as shares of its
-            width and height, and depth there, in lengths of the motion; NaN where there are fewer.
+        two_view_pose: (N-1, 4, 4) float32, T_source_target from the middle frame to each other one, in order of time,
+            as corners show it: its translation has length 1; NaN where not measured.
+        two_view_points: (N-1, P, 3) float32, some of those corners: column and row in the middle frame, as shares of
+            its width and height, and depth there, in lengths of the motion; NaN where there are fewer.
     """
 
     images: Tensor
@@ -29,8 +29,8 @@ class Clip(NamedTuple):
     dt_s: Tensor
     distance_m: Tensor
     depth_m: Tensor
-    seen_motion: Tensor
-    seen_points: Tensor
+    two_view_pose: Tensor
+    two_view_points: Tensor
 
 
 class Batch(NamedTuple):
@@ -42,8 +42,8 @@ class Batch(NamedTuple):
         dt_s: (B, N-1) float32.
         distance_m: (B, N-1) float32.
         depth_m: (B, 1, h, w) float32.
-        seen_motion: (B, N-1, 4, 4) float32.
-        seen_points: (B, N-1, P, 3) float32.
+        two_view_pose: (B, N-1, 4, 4) float32.
+        two_view_points: (B, N-1, P, 3) float32.
     """
 
     images: Tensor
@@ -51,8 +51,8 @@ class Batch(NamedTuple):
     dt_s: Tensor
     distance_m: Tensor
     depth_m: Tensor
-    seen_motion: Tensor
-    seen_points: Tensor
+    two_view_pose: Tensor
+    two_view_points: Tensor
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """Return the batch on another device."""

@@ -1,4 +1,4 @@
-"""Two checkpoints on the same frames: the table and the picture that end a fine-tuning."""
+"""Two checkpoints on the same frames: the table and the figure that end a fine-tuning."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from rich.table import Table
 
 from sidepth_core.data.frames import Frame
 from sidepth_core.errors import ConfigError, DatasetError
-from sidepth_core.evaluation.gallery import Sample
+from sidepth_core.evaluation.evaluated_model import EvaluatedModel, rectified
+from sidepth_core.evaluation.figures import Sample
 from sidepth_core.evaluation.run import DriveEvaluation, EvaluationSettings, evaluate_frames
-from sidepth_core.evaluation.same_motion import DepthFit, fit_by_same_motion
-from sidepth_core.evaluation.subject import Subject, rectified
-from sidepth_core.pictures import (
+from sidepth_core.evaluation.shared_poses import DepthFit, fit_with_shared_poses
+from sidepth_core.visualisation import (
+    Image,
     Panel,
-    Picture,
-    depth_picture,
     depth_span,
-    save_picture,
+    draw_depth,
+    draw_sparse_depth,
+    save_image,
     side_by_side,
-    sparse_depth_picture,
     with_colour_bar,
 )
 
@@ -116,7 +116,9 @@ def _or_none(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def compare(before: Subject, after: Subject, frames: Iterable[Frame], settings: EvaluationSettings) -> Comparison:
+def compare(
+    before: EvaluatedModel, after: EvaluatedModel, frames: Iterable[Frame], settings: EvaluationSettings
+) -> Comparison:
     """Return how two checkpoints do on the same frames; the frames are read once and kept in memory.
 
     Args:
@@ -129,8 +131,8 @@ def compare(before: Subject, after: Subject, frames: Iterable[Frame], settings: 
         DatasetError: If nothing can be measured on these frames with both checkpoints.
     """
     kept = list(frames)
-    first, second = (evaluate_frames(subject, kept, settings, subject.name) for subject in (before, after))
-    fits = fit_by_same_motion(before, after, [rectified(frame) for frame in kept])
+    first, second = (evaluate_frames(model, kept, settings, model.name) for model in (before, after))
+    fits = fit_with_shared_poses(before, after, [rectified(frame) for frame in kept])
     rows = tuple(row for row in _rows(first, second, fits) if not (math.isnan(row.before) and math.isnan(row.after)))
     if not rows or math.isnan(rows[0].before) or math.isnan(rows[0].after):
         notes = '; '.join({*first.notes, *second.notes})
@@ -149,9 +151,9 @@ def _rows(before: DriveEvaluation, after: DriveEvaluation, fits: tuple[DepthFit,
         row('d1, median-scaled', lambda drive: _figure(drive, 'depth', 'scaled', 'd1'), lower=False),
         row('RMSE in m, median-scaled', lambda drive: _figure(drive, 'depth', 'scaled', 'rmse')),
         row('AbsRel, as it is', lambda drive: _figure(drive, 'depth', 'unscaled', 'abs_rel')),
-        Row('view synthesis, same motion', fits[0].error, fits[1].error),
+        Row('view synthesis error, shared poses', fits[0].error, fits[1].error),
         Row(SCALE_ROW, abs(math.log(fits[0].factor)), abs(math.log(fits[1].factor))),
-        row('view synthesis, own motion', lambda drive: _figure(drive, 'synthesis', 'error')),
+        row('view synthesis error, predicted poses', lambda drive: _figure(drive, 'synthesis', 'error')),
         row('pixels explained by motion', lambda drive: _figure(drive, 'synthesis', 'explained'), lower=False),
         row('flicker', lambda drive: _figure(drive, 'flicker', 'total')),
         row('zoom drift, std at 2x', _zoom_drift),
@@ -196,16 +198,16 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     console.print(before_after(comparison))
 
 
-def comparison_picture(comparison: Comparison, count: int = 3) -> Picture:
+def draw_comparison(comparison: Comparison, count: int = 3) -> Image:
     """Return frames with the depth of both checkpoints, and the truth where it is known, side by side.
 
     Raises:
-        ConfigError: If the comparison kept no pictures.
+        ConfigError: If the comparison kept no figures.
     """
     pairs = list(zip(comparison.before.samples, comparison.after.samples, strict=False))
     pairs = [(first, second) for first, second in pairs if first.place == second.place][:count]
     if not pairs:
-        raise ConfigError('the comparison kept no frames: evaluate with pictures of 1 or more')
+        raise ConfigError('the comparison kept no frames: evaluate with figures of 1 or more')
     return side_by_side([_comparison_row(first, second) for first, second in pairs])
 
 
@@ -213,20 +215,20 @@ def _comparison_row(before: Sample, after: Sample) -> list[Panel]:
     truth = before.truth_m
     known = truth is not None and bool(((truth > 0) & (truth < float('inf'))).any())
     span = depth_span(truth) if truth is not None and known else depth_span(before.depth_m, after.depth_m)
-    panels = [Panel(before.image, f'frame {before.place}'), Panel(depth_picture(before.depth_m, span), 'before')]
+    panels = [Panel(before.image, f'frame {before.place}'), Panel(draw_depth(before.depth_m, span), 'before')]
     if truth is not None and known:
-        panels.append(Panel(depth_picture(after.depth_m, span), 'after'))
-        panels.append(Panel(with_colour_bar(sparse_depth_picture(truth, before.image, span), span), 'true depth'))
+        panels.append(Panel(draw_depth(after.depth_m, span), 'after'))
+        panels.append(Panel(with_colour_bar(draw_sparse_depth(truth, before.image, span), span), 'true depth'))
     else:
-        panels.append(Panel(with_colour_bar(depth_picture(after.depth_m, span), span, unit=after.unit), 'after'))
+        panels.append(Panel(with_colour_bar(draw_depth(after.depth_m, span), span, unit=after.unit), 'after'))
     return panels
 
 
-def save_comparison_picture(path: Path, comparison: Comparison) -> Path:
-    """Write the comparison's picture and return its path.
+def save_comparison_figure(path: Path, comparison: Comparison) -> Path:
+    """Write the comparison's figure and return its path.
 
     Raises:
-        ConfigError: If the comparison kept no pictures or the path is no image file name.
+        ConfigError: If the comparison kept no figures or the path is no image file name.
         OSError: If it cannot be written.
     """
-    return save_picture(path, comparison_picture(comparison))
+    return save_image(path, draw_comparison(comparison))

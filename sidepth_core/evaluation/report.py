@@ -1,4 +1,4 @@
-"""An evaluation as tables on the screen, as JSON, as CSV and as pictures."""
+"""An evaluation as tables on the screen, as JSON, as CSV and as figures."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from sidepth_core.evaluation.depth_metrics import DepthProtocol, DepthScores
+from sidepth_core.evaluation.figures import draw_sample
 from sidepth_core.evaluation.flicker import FlickerScores
-from sidepth_core.evaluation.gallery import sample_picture
-from sidepth_core.evaluation.measures import DepthSummary, SynthesisScores
+from sidepth_core.evaluation.metrics import DepthSummary, SynthesisScores
 from sidepth_core.evaluation.pose_metrics import PoseScores
 from sidepth_core.evaluation.run import DriveEvaluation
 from sidepth_core.evaluation.zoom_metrics import ZoomRow
-from sidepth_core.pictures import save_picture
+from sidepth_core.visualisation import save_image
 
 DEPTH_HEADS = ('AbsRel', 'SqRel', 'RMSE', 'RMSElog', 'SILog', 'd1', 'd2', 'd3')
 """Column heads of DepthScores, in the order of its fields."""
@@ -185,10 +185,10 @@ def write_csv(path: Path, drives: Sequence[DriveEvaluation]) -> None:
                 writer.writerow([*front, *score.scaled, *score.unscaled, constant.scaled.abs_rel])
 
 
-def write_pictures(folder: Path, drive: DriveEvaluation) -> list[Path]:
-    """Write the drive's pictures into a folder and return their paths."""
+def write_figures(folder: Path, drive: DriveEvaluation) -> list[Path]:
+    """Write the drive's figures into a folder and return their paths."""
     paths = []
     for sample in drive.samples:
         name = f'worst_{sample.place:06d}.png' if sample.is_worst else f'{sample.place:06d}.png'
-        paths.append(save_picture(folder / name, sample_picture(sample)))
+        paths.append(save_image(folder / name, draw_sample(sample)))
     return paths

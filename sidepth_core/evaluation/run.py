@@ -8,22 +8,22 @@ from dataclasses import dataclass, field
 from sidepth_core.data.frames import Frame, FrameSource
 from sidepth_core.errors import ConfigError
 from sidepth_core.evaluation.depth_metrics import DepthProtocol
+from sidepth_core.evaluation.evaluated_model import EvaluatedModel, rectified
+from sidepth_core.evaluation.figures import FigureFrames, Sample
 from sidepth_core.evaluation.flicker import FlickerScores
-from sidepth_core.evaluation.gallery import Gallery, Sample
-from sidepth_core.evaluation.measures import (
-    DepthMeasure,
+from sidepth_core.evaluation.metrics import (
+    DepthMetric,
     DepthSummary,
-    FlickerMeasure,
-    PoseMeasure,
-    Sight,
-    SynthesisMeasure,
+    FlickerMetric,
+    FrameEstimate,
+    PoseMetric,
+    SynthesisMetric,
     SynthesisScores,
 )
 from sidepth_core.evaluation.pose_metrics import ALIGNMENTS, PoseScores
-from sidepth_core.evaluation.subject import Subject, rectified
 from sidepth_core.evaluation.zoom_metrics import ZoomRow, ZoomScore, mean_zooms, score_zooms
 
-MEASURES = ('depth', 'pose', 'zoom', 'flicker', 'synthesis')
+METRICS = ('depth', 'pose', 'zoom', 'flicker', 'synthesis')
 GAP_NS = 1_000_000_000
 """Frames farther apart than this are no neighbours: nothing is compared across."""
 
@@ -33,34 +33,34 @@ class EvaluationSettings:
     """What is measured, and how.
 
     Attributes:
-        measures: Names of MEASURES; what a drive does not allow is left out and said.
+        metrics: Names of METRICS; what a drive does not allow is left out and said.
         protocol: Which pixels count for depth.
         alignment: How trajectories are aligned for the absolute error, a name of ALIGNMENTS.
         every: Only every so many frames are looked at.
         limit: At most so many frames of a drive are looked at; 0 for all.
         zoom_every: Zoom is measured on every so many of the frames looked at: it costs five passes more.
-        pictures: About how many pictures of a drive are kept.
+        figures: About how many figures of a drive are kept.
 
     Raises:
         ConfigError: If a name is unknown or a number cannot be.
     """
 
-    measures: tuple[str, ...] = MEASURES
+    metrics: tuple[str, ...] = METRICS
     protocol: DepthProtocol = field(default_factory=DepthProtocol)
     alignment: str = 'similarity'
     every: int = 1
     limit: int = 0
     zoom_every: int = 5
-    pictures: int = 6
+    figures: int = 6
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, naming every fault."""
-        unknown = [name for name in self.measures if name not in MEASURES]
-        faults = [f'measure {name!r} is not one of {", ".join(MEASURES)}' for name in unknown]
+        unknown = [name for name in self.metrics if name not in METRICS]
+        faults = [f'measure {name!r} is not one of {", ".join(METRICS)}' for name in unknown]
         if self.alignment not in ALIGNMENTS:
             faults.append(f'alignment {self.alignment!r} is not one of {", ".join(ALIGNMENTS)}')
-        if min(self.every, self.zoom_every) < 1 or min(self.limit, self.pictures) < 0:
-            faults.append('every and zoom_every must be 1 or more, limit and pictures 0 or more')
+        if min(self.every, self.zoom_every) < 1 or min(self.limit, self.figures) < 0:
+            faults.append('every and zoom_every must be 1 or more, limit and figures 0 or more')
         if faults:
             raise ConfigError(f'evaluation cannot run: {"; ".join(faults)}')
 
@@ -77,7 +77,7 @@ class DriveEvaluation:
         zoom: One row per zoom; empty without truth.
         flicker: Change of depth that motion does not explain.
         synthesis: View synthesis, which needs no truth.
-        samples: Frames for pictures.
+        samples: Frames for figures.
         notes: What a reader must know: measurements that were not possible and why, what the source reports.
     """
 
@@ -97,7 +97,7 @@ Progress = Callable[[int], None]
 
 
 def evaluate(
-    subject: Subject, source: FrameSource, settings: EvaluationSettings, progress: Progress | None = None
+    model: EvaluatedModel, source: FrameSource, settings: EvaluationSettings, progress: Progress | None = None
 ) -> DriveEvaluation:
     """Return the figures of a checkpoint on one drive.
 
@@ -105,7 +105,7 @@ def evaluate(
         DatasetError: If the drive cannot be read.
         ScaleError: If the checkpoint needs a camera and the drive has none.
     """
-    evaluation = evaluate_frames(subject, source, settings, source.report.name, progress)
+    evaluation = evaluate_frames(model, source, settings, source.report.name, progress)
     report = source.report
     skipped = [f'{count} not used: {reason}' for reason, count in report.skipped.most_common()]
     notes = (*evaluation.notes, *report.notes, *skipped)
@@ -113,16 +113,16 @@ def evaluate(
 
 
 def evaluate_frames(
-    subject: Subject,
+    model: EvaluatedModel,
     frames: Iterable[Frame],
     settings: EvaluationSettings,
     name: str,
     progress: Progress | None = None,
 ) -> DriveEvaluation:
     """Return the figures of a checkpoint on frames in order of time; see evaluate."""
-    run = _Run(subject, settings)
-    for sight, follows in _sights(subject, _chosen(frames, settings), settings):
-        run.add(sight, follows=follows)
+    run = _Run(model, settings)
+    for estimate, follows in _estimates(model, _chosen(frames, settings), settings):
+        run.add(estimate, follows=follows)
         if progress is not None:
             progress(run.frames)
     return run.result(name)
@@ -139,55 +139,55 @@ def _chosen(frames: Iterable[Frame], settings: EvaluationSettings) -> Iterator[t
             return
 
 
-def _sights(
-    subject: Subject, frames: Iterable[tuple[int, Frame]], settings: EvaluationSettings
-) -> Iterator[tuple[Sight, bool]]:
+def _estimates(
+    model: EvaluatedModel, frames: Iterable[tuple[int, Frame]], settings: EvaluationSettings
+) -> Iterator[tuple[FrameEstimate, bool]]:
     """Yield what the networks say of each frame, and whether it follows the one before without a gap."""
-    wants_motion = subject.pose_net is not None and bool({'pose', 'synthesis'} & set(settings.measures))
+    wants_motion = model.pose_net is not None and bool({'pose', 'synthesis'} & set(settings.metrics))
     before: Frame | None = None
     for index, raw in frames:
         frame = rectified(raw)
         follows = before is not None and 0 < frame.stamp_ns - before.stamp_ns <= GAP_NS
         follows = follows and before is not None and before.image.shape == frame.image.shape
-        motion = subject.pose(before.image, frame.image) if wants_motion and follows and before is not None else None
-        yield Sight(index, frame, subject.depth(frame.image, frame.camera), motion), follows
+        motion = model.pose(before.image, frame.image) if wants_motion and follows and before is not None else None
+        yield FrameEstimate(index, frame, model.depth(frame.image, frame.camera), motion), follows
         before = frame
 
 
 class _Run:
     """The measurements of one drive under way."""
 
-    def __init__(self, subject: Subject, settings: EvaluationSettings) -> None:
-        self._subject = subject
+    def __init__(self, model: EvaluatedModel, settings: EvaluationSettings) -> None:
+        self._model = model
         self._settings = settings
-        self._depth = DepthMeasure(settings.protocol)
-        self._pose = PoseMeasure(settings.alignment, scaled=not subject.is_metric)
-        self._flicker = FlickerMeasure(metric=subject.is_metric)
-        self._synthesis = SynthesisMeasure()
+        self._depth = DepthMetric(settings.protocol)
+        self._pose = PoseMetric(settings.alignment, scaled=not model.is_metric)
+        self._flicker = FlickerMetric(metric=model.is_metric)
+        self._synthesis = SynthesisMetric()
         self._zooms: list[ZoomScore] = []
-        self._gallery = Gallery(settings.pictures, metric=subject.is_metric)
+        self._figures = FigureFrames(settings.figures, metric=model.is_metric)
         self.frames = 0
 
-    def add(self, sight: Sight, *, follows: bool) -> None:
+    def add(self, estimate: FrameEstimate, *, follows: bool) -> None:
         """Measure one frame."""
-        measures = self._settings.measures
-        row = self._depth.add(sight) if {'depth', 'zoom', 'flicker'} & set(measures) else None
-        if 'pose' in measures:
-            self._pose.add(sight)
-        if 'flicker' in measures:
-            self._flicker.add(sight, None if row is None else row.score.ratio, follows=follows)
-        if 'synthesis' in measures:
-            self._synthesis.add(sight)
-        if 'zoom' in measures and self.frames % self._settings.zoom_every == 0:
-            self._add_zooms(sight)
-        self._gallery.add(sight, row)
+        metrics = self._settings.metrics
+        row = self._depth.add(estimate) if {'depth', 'zoom', 'flicker'} & set(metrics) else None
+        if 'pose' in metrics:
+            self._pose.add(estimate)
+        if 'flicker' in metrics:
+            self._flicker.add(estimate, None if row is None else row.score.ratio, follows=follows)
+        if 'synthesis' in metrics:
+            self._synthesis.add(estimate)
+        if 'zoom' in metrics and self.frames % self._settings.zoom_every == 0:
+            self._add_zooms(estimate)
+        self._figures.add(estimate, row)
         self.frames += 1
 
-    def _add_zooms(self, sight: Sight) -> None:
-        frame = sight.frame
+    def _add_zooms(self, estimate: FrameEstimate) -> None:
+        frame = estimate.frame
         if frame.camera is not None and frame.depth_m is not None:
             self._zooms += score_zooms(
-                self._subject.depth, frame.image, frame.camera, frame.depth_m, self._settings.protocol
+                self._model.depth, frame.image, frame.camera, frame.depth_m, self._settings.protocol
             )
 
     def result(self, name: str) -> DriveEvaluation:
@@ -195,12 +195,12 @@ class _Run:
         evaluation = DriveEvaluation(
             name=name,
             frames=self.frames,
-            depth=self._depth.result() if 'depth' in self._settings.measures else None,
+            depth=self._depth.result() if 'depth' in self._settings.metrics else None,
             pose=self._pose.result(),
             zoom=tuple(mean_zooms(self._zooms)),
             flicker=self._flicker.result(),
             synthesis=self._synthesis.result(),
-            samples=tuple(self._gallery.samples()),
+            samples=tuple(self._figures.samples()),
         )
         absences = self._absences(evaluation)
         notes = ('not measured: ' + '; '.join(absences),) if absences else ()
@@ -208,7 +208,7 @@ class _Run:
 
     def _absences(self, evaluation: DriveEvaluation) -> list[str]:
         """Say why what was asked for is missing."""
-        motionless = 'the checkpoint has no pose network' if self._subject.pose_net is None else ''
+        motionless = 'the checkpoint has no pose network' if self._model.pose_net is None else ''
         reasons = {
             'depth': 'no frame has known depth',
             'pose': motionless or 'no neighbouring frames have known poses',
@@ -216,5 +216,5 @@ class _Run:
             'flicker': 'no known poses, or neither metric weights nor a frame with known depth',
             'synthesis': motionless or 'no neighbouring frames with a camera',
         }
-        missing = [measure for measure in self._settings.measures if not getattr(evaluation, measure)]
+        missing = [measure for measure in self._settings.metrics if not getattr(evaluation, measure)]
         return [f'{measure} ({reasons[measure]})' for measure in missing]

@@ -18,7 +18,7 @@ class LossWeights(NamedTuple):
     zoom_consistency: float = 0.0
     depth: float = 0.0
     self_distillation: float = 0.0
-    seen_motion: float = 0.0
+    two_view_pose: float = 0.0
     depth_shape: float = 0.0
     depth_gradient: float = 0.0
 
@@ -33,7 +33,7 @@ class LossTerms(NamedTuple):
     zoom_consistency: Tensor | None = None
     depth: Tensor | None = None
     self_distillation: Tensor | None = None
-    seen_motion: Tensor | None = None
+    two_view_pose: Tensor | None = None
     depth_shape: Tensor | None = None
     depth_gradient: Tensor | None = None
 

@@ -14,12 +14,12 @@ from sidepth_core.checkpoint import load_checkpoint
 from sidepth_core.data.clips import Clip
 from sidepth_core.data.frames import Frame
 from sidepth_core.data.prepare.dataset import PreparedDataset
-from sidepth_core.evaluation.comparison import Comparison, compare, save_comparison_picture
+from sidepth_core.evaluation.comparison import Comparison, compare, save_comparison_figure
+from sidepth_core.evaluation.evaluated_model import evaluated_model
 from sidepth_core.evaluation.run import EvaluationSettings
-from sidepth_core.evaluation.subject import subject_of
 from sidepth_core.training.networks import starting_checkpoint
-from sidepth_core.training.parts import Source
 from sidepth_core.training.settings import Recipe
+from sidepth_core.training.split import Source
 
 MOST_FRAMES = 60
 """Enough for a verdict, and no longer than a minute on a small processor."""
@@ -34,7 +34,7 @@ def held_out_frames(source: Source, learned: Camera | None = None) -> Iterator[F
     """
     known = learned.resized(source.size[1], source.size[0]) if learned else None
     cache = cast('PreparedDataset', source.clips)
-    for index in source.parts.test[:MOST_FRAMES]:
+    for index in source.split.test[:MOST_FRAMES]:
         clip = cache[index]
         middle = len(clip.images) // 2
         image = np.ascontiguousarray(clip.images[middle].permute(1, 2, 0).numpy())
@@ -68,10 +68,10 @@ def compare_with_start(recipe: Recipe, sources: list[Source]) -> Comparison:
     """
     folder = Path(recipe.out)
     trained = load_checkpoint(folder / 'best')
-    before = subject_of(starting_checkpoint(recipe), f'before ({recipe.checkpoint})', device=recipe.device)
-    after = subject_of(trained, f'after ({folder.name}/best)', device=recipe.device)
+    before = evaluated_model(starting_checkpoint(recipe), f'before ({recipe.checkpoint})', device=recipe.device)
+    after = evaluated_model(trained, f'after ({folder.name}/best)', device=recipe.device)
     frames = held_out_frames(sources[0], trained.info.camera)
-    comparison = compare(before, after, frames, EvaluationSettings(pictures=3))
+    comparison = compare(before, after, frames, EvaluationSettings(figures=3))
     (folder / 'comparison.json').write_text(json.dumps(comparison.to_dict(), indent=2) + '\n', encoding='utf-8')
-    save_comparison_picture(folder / 'comparison.png', comparison)
+    save_comparison_figure(folder / 'comparison.png', comparison)
     return comparison

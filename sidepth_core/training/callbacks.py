@@ -1,4 +1,4 @@
-"""What happens beside the steps: saving, pictures, choosing the best, stopping."""
+"""What happens beside the steps: saving, figures, choosing the best, stopping."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from sidepth_core.data.clips import Batch
-from sidepth_core.pictures import Panel, depth_picture, side_by_side
-from sidepth_core.training.health import CollapseWatch
+from sidepth_core.training.collapse import CollapseDetector
 from sidepth_core.training.module import DepthTraining
 from sidepth_core.training.objective import evaluate
 from sidepth_core.training.settings import WatchSettings
+from sidepth_core.visualisation import Panel, draw_depth, side_by_side
 
 LOG = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ class KeepBest(Callback):
             trainer.should_stop = True
 
 
-class CollapseAlarm(Callback):
+class StopOnCollapse(Callback):
     """Stops a run that is going nowhere, and says why.
 
     Args:
@@ -156,7 +156,7 @@ class CollapseAlarm(Callback):
     """
 
     def __init__(self, settings: WatchSettings) -> None:
-        self._watch = CollapseWatch(settings)
+        self._watch = CollapseDetector(settings)
 
     def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:  # noqa: ANN401 - as above
         """Look at the signs that the module took in this step.
@@ -165,16 +165,16 @@ class CollapseAlarm(Callback):
             CollapseError: If they have been bad for long enough.
         """
         assert isinstance(module, DepthTraining)  # noqa: S101 - for the type checker
-        if module.last_health is not None:
-            self._watch.look(module.last_health, trainer.global_step)
-            module.last_health = None
+        if module.last_signs is not None:
+            self._watch.look(module.last_signs, trainer.global_step)
+            module.last_signs = None
 
 
-class Pictures(Callback):
+class Figures(Callback):
     """Draws what the averaged networks make of one validation clip, into the run's folder and into TensorBoard.
 
     Args:
-        folder: Where pictures go.
+        folder: Where figures go.
         every: Steps between them.
         batch: The clip, as a batch of one.
     """
@@ -188,22 +188,22 @@ class Pictures(Callback):
         if not due or not trainer.is_global_zero:
             return
         assert isinstance(module, DepthTraining)  # noqa: S101 - for the type checker
-        picture = draw_clip(module, self._batch().to(module.device))
+        figure = draw_clip(module, self._batch().to(module.device))
         self._folder.mkdir(exist_ok=True)
         name = f'step-{trainer.global_step:07d}.png'
-        cv2.imwrite(str(self._folder / name), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        cv2.imwrite(str(self._folder / name), cv2.cvtColor(figure, cv2.COLOR_RGB2BGR))
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_image('validation', picture, trainer.global_step, dataformats='HWC')
+                logger.experiment.add_image('validation', figure, trainer.global_step, dataformats='HWC')
 
 
 @torch.no_grad()
 def draw_clip(module: DepthTraining, batch: Batch) -> npt.NDArray[np.uint8]:
-    """Return image, depth, the next frame warped into it, and what is left unexplained, as one (H, W, 3) picture."""
+    """Return image, depth, the next frame warped into it, and what is left unexplained, as one (H, W, 3) figure."""
     networks = module.average.networks
     view = module.plain(batch)
     outcome = evaluate(networks, view, module.recipe.objective, precision=module.recipe.precision)
-    panels = [Panel(_rgb(view.target[0]), 'image'), Panel(depth_picture(outcome.depth_m[0, 0].cpu().numpy()), 'depth')]
+    panels = [Panel(_rgb(view.target[0]), 'image'), Panel(draw_depth(outcome.depth_m[0, 0].cpu().numpy()), 'depth')]
     if outcome.reprojection is not None:
         error = outcome.reprojection.error[0].expand(3, -1, -1)
         next_frame = _rgb(outcome.warped[-1].image[0])

@@ -9,10 +9,10 @@ from torch.utils.data import ConcatDataset, DataLoader, Subset
 from sidepth_core.data.clips import Batch, Clip, collate
 from sidepth_core.errors import DatasetError
 from sidepth_core.training.holes import without_holes
-from sidepth_core.training.order import ClipOrder, StepSampler
-from sidepth_core.training.parts import Source
+from sidepth_core.training.sampler import ClipSampler, StepBatchSampler
 from sidepth_core.training.settings import Recipe
 from sidepth_core.training.sources import open_sources, prepare_sources
+from sidepth_core.training.split import Source
 
 
 class ClipData(L.LightningDataModule):
@@ -41,19 +41,19 @@ class ClipData(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Clip]:
         """Return the loader of training batches, which never ends and starts at the trainer's step."""
         data = self.recipe.data
-        parts = [Subset(source.clips, source.parts.train) for source in self.sources]
-        order = ClipOrder(list(map(len, parts)), [source.weight for source in self.sources], self.recipe.seed)
+        train = [Subset(source.clips, source.split.train) for source in self.sources]
+        clips = ClipSampler(list(map(len, train)), [source.weight for source in self.sources], self.recipe.seed)
         trainer = self.trainer
         assert trainer is not None  # noqa: S101 - Lightning sets it before it asks for loaders
-        sampler = StepSampler(
-            order,
+        sampler = StepBatchSampler(
+            clips,
             self.recipe.optimiser.batch_size,
             lambda: int(trainer.global_step),
             trainer.global_rank,
             trainer.world_size,
         )
         return DataLoader(
-            ConcatDataset(parts),
+            ConcatDataset(train),
             batch_sampler=sampler,
             collate_fn=collate,
             num_workers=data.workers,
@@ -70,17 +70,17 @@ class ClipData(L.LightningDataModule):
         return DataLoader(Subset(clips, share), self.recipe.optimiser.batch_size, collate_fn=collate)
 
     def validation_clips(self) -> Subset[Clip]:
-        """Return the clips that `best` is chosen on, evenly spread over the sources' validation parts."""
+        """Return the clips that `best` is chosen on, evenly spread over the sources' validation clips."""
         together: ConcatDataset[Clip] = ConcatDataset(
-            [Subset(source.clips, source.parts.validation) for source in self.sources]
+            [Subset(source.clips, source.split.validation) for source in self.sources]
         )
         count = min(self.recipe.data.validation_clips, len(together))
         return Subset(together, [index * len(together) // count for index in range(count)])
 
     def first_batch(self) -> Batch:
-        """Return one validation clip, for pictures."""
+        """Return one validation clip, for figures."""
         source = self.sources[0]
-        return collate([source.clips[source.parts.validation[len(source.parts.validation) // 2]]])
+        return collate([source.clips[source.split.validation[len(source.split.validation) // 2]]])
 
 
 def check_sizes(sources: list[Source]) -> None:

@@ -21,14 +21,14 @@ from sidepth_core.checkpoint import Checkpoint, save_checkpoint
 from sidepth_core.errors import DatasetError
 from sidepth_core.evaluation.comparison import Comparison
 from sidepth_core.training.before_after import compare_with_start
-from sidepth_core.training.callbacks import CollapseAlarm, KeepBest, Pictures, ProgressBar, SaveState, Throughput
+from sidepth_core.training.callbacks import Figures, KeepBest, ProgressBar, SaveState, StopOnCollapse, Throughput
 from sidepth_core.training.clip_data import ClipData
 from sidepth_core.training.metrics import MetricsTable
 from sidepth_core.training.module import DepthTraining
 from sidepth_core.training.networks import make_networks
-from sidepth_core.training.parts import Source
 from sidepth_core.training.run_folder import METRICS_FILE, open_run_folder, saved_step, versions
 from sidepth_core.training.settings import Recipe
+from sidepth_core.training.split import Source
 
 PREPARING_TIMEOUT = timedelta(hours=24)
 """How long the other processes wait for the first one to prepare the recordings."""
@@ -69,7 +69,7 @@ def fit(recipe: Recipe) -> Run:
     trainer.fit(module, datamodule=data, ckpt_path=state, weights_only=True)
     if not trainer.is_global_zero:
         return Run(folder, None, ())
-    notes = save_camera(folder, module.learned_camera, learns_depth=not recipe.objective.seen_motion)
+    notes = save_camera(folder, module.learned_camera, learns_depth=not recipe.objective.two_view_pose)
     if not recipe.checkpoint or not recipe.data.test_share:
         return Run(folder, None, notes)
     try:
@@ -88,13 +88,13 @@ def make_trainer(
     return L.Trainer(
         **machines,
         max_steps=recipe.steps,
-        max_epochs=-1,  # one endless epoch, see ClipOrder
+        max_epochs=-1,  # one endless epoch, see ClipSampler
         val_check_interval=min(watch.validate_every, recipe.steps),
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         log_every_n_steps=1,  # the module decides what it logs when
         gradient_clip_val=recipe.optimiser.gradient_clip,
-        use_distributed_sampler=False,  # StepSampler shares out the clips
+        use_distributed_sampler=False,  # StepBatchSampler shares out the clips
         sync_batchnorm=machines['devices'] * machines['num_nodes'] > 1 and machines['accelerator'] == 'gpu',
         enable_checkpointing=False,  # SaveState and KeepBest do it
         enable_model_summary=False,
@@ -114,8 +114,8 @@ def callbacks(recipe: Recipe, data: ClipData, save: Callable[[Path, dict[str, fl
     return [
         ProgressBar(refresh_rate=watch.log_every),
         Throughput(watch.log_every, recipe.optimiser.batch_size * world),
-        CollapseAlarm(watch),
-        Pictures(folder / 'pictures', watch.picture_every, data.first_batch),
+        StopOnCollapse(watch),
+        Figures(folder / 'figures', watch.figure_every, data.first_batch),
         KeepBest(f'val/{watch.select_by}', watch.patience, partial(save, folder / 'best')),
         SaveState(folder, watch.save_every, partial(save, folder / 'last')),
     ]

@@ -15,11 +15,11 @@ from sidepth_core.camera import Camera
 from sidepth_core.data.clips import Batch
 from sidepth_core.losses import minimum_reprojection
 from sidepth_core.models import size_of_shape
-from sidepth_core.training.health import Health, health
+from sidepth_core.training.collapse import CollapseSigns, collapse_signs
 from sidepth_core.training.networks import Average, Networks
 from sidepth_core.training.objective import Outcome, evaluate
-from sidepth_core.training.parts import Source
 from sidepth_core.training.settings import Recipe
+from sidepth_core.training.split import Source
 
 CAMERA_RATE = 3e-3
 """Step size of the logarithm of a learned focal length: from webcam to telephoto in a few hundred steps."""
@@ -42,7 +42,7 @@ class DepthTraining(L.LightningModule):
     Attributes:
         networks: What is trained.
         average: Its running average: what is validated and saved.
-        last_health: Health of the last step, for the collapse alarm.
+        last_signs: Signs of collapse of the last step, for collapse detection.
     """
 
     def __init__(self, recipe: Recipe, networks: Networks) -> None:
@@ -50,7 +50,7 @@ class DepthTraining(L.LightningModule):
         self.recipe = recipe
         self.networks = networks
         self.average = Average(networks, recipe.optimiser.ema_decay)
-        self.last_health: Health | None = None
+        self.last_signs: CollapseSigns | None = None
         self._uncalibrated: Source | None = None
         self._scores = torch.zeros(2, len(SCORES))
         self.train()  # a loaded checkpoint is in evaluation mode, and Lightning leaves modes as they are
@@ -132,12 +132,12 @@ class DepthTraining(L.LightningModule):
         return batch._replace(intrinsics=self.networks.camera.fill(batch.intrinsics, (height, width)))
 
     def _log_step(self, loss: Tensor, outcome: Outcome, K: Tensor) -> None:
-        """Hand the numbers of this step to the loggers, and the vital signs to the alarm."""
-        self.last_health = signs = health(loss, outcome, K)
+        """Hand the numbers of this step to the loggers, and the signs of collapse to its detection."""
+        self.last_signs = signs = collapse_signs(loss, outcome, K)
         terms = {f'train/{name}': term.item() for name, term in outcome.terms._asdict().items() if term is not None}
-        vital = {f'health/{name}': value for name, value in signs._asdict().items() if name != 'loss'}
+        collapse = {f'collapse/{name}': value for name, value in signs._asdict().items() if name != 'loss'}
         rate = self.trainer.optimizers[0].param_groups[0]['lr']
-        values = {'train/loss': signs.loss, **terms, **vital, 'train/learning_rate': rate}
+        values = {'train/loss': signs.loss, **terms, **collapse, 'train/learning_rate': rate}
         if camera := self.learned_camera:
             values['camera/field_of_view_deg'] = camera.field_of_view_deg[0]
         known = {name: value for name, value in values.items() if not math.isnan(value) or name == 'train/loss'}
@@ -199,8 +199,8 @@ def middle_only(batch: Batch) -> Batch:
         images=batch.images[:, middle : middle + 1],
         dt_s=batch.dt_s[:, :0],
         distance_m=batch.distance_m[:, :0],
-        seen_motion=batch.seen_motion[:, :0],
-        seen_points=batch.seen_points[:, :0],
+        two_view_pose=batch.two_view_pose[:, :0],
+        two_view_points=batch.two_view_points[:, :0],
     )
 
 

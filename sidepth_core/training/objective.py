@@ -73,7 +73,7 @@ def evaluate(
         disparity = networks.disparity(view.depth_input)
     depth_m = networks.depth(disparity, view.K_target)
     farthest_m = networks.farthest(view.K_target)
-    synthesised = _where_seen(disparity, view) if weights.seen_motion else disparity
+    synthesised = _where_seen(disparity, view) if weights.two_view_pose else disparity
     terms = LossTerms(
         smoothness_first=losses.smoothness_first(synthesised, view.target) if weights.smoothness_first else None,
         smoothness_second=losses.smoothness_second(synthesised, view.target) if weights.smoothness_second else None,
@@ -86,9 +86,9 @@ def evaluate(
     taught = _taught(teacher, view, settings, precision)
     with autocast(view.target.device, precision):
         motion = _motion(networks, view.pose_frames)
-    seen = _seen(motion, view, depth_m.detach()) if weights.seen_motion else motion.T_source_target
+    seen = _seen(motion, view, depth_m.detach()) if weights.two_view_pose else motion.T_source_target
     moved_m = networks.depth(synthesised, view.K_target)
-    if weights.seen_motion:
+    if weights.two_view_pose:
         moved_m = _without_scale(moved_m, view.distance_m)
     warped = [
         warp(source, moved_m, view.K_target, T_source_target, view.K_source)
@@ -104,8 +104,8 @@ def evaluate(
         self_distillation=losses.self_distillation(depth_m, taught, keep)
         if weights.self_distillation and taught is not None
         else None,
-        seen_motion=losses.motion_term(torch.cat(motion.T_source_target), torch.cat(seen))
-        if weights.seen_motion
+        two_view_pose=losses.motion_term(torch.cat(motion.T_source_target), torch.cat(seen))
+        if weights.two_view_pose
         else None,
     )
     return Outcome(terms, disparity, depth_m, motion, warped, reprojection)
@@ -144,7 +144,7 @@ def _where_seen(disparity: Tensor, view: AugmentedBatch) -> Tensor:
 
     There only the pose network and the learned camera learn, and smoothness has nothing to weigh against.
     """
-    is_seen = view.seen_motion.isfinite().all(3).all(2).any(1)[:, None, None, None]
+    is_seen = view.two_view_pose.isfinite().all(3).all(2).any(1)[:, None, None, None]
     return torch.where(is_seen, disparity, disparity.detach())
 
 
@@ -165,8 +165,8 @@ def _seen(motion: Motion, view: AugmentedBatch, depth_m: Tensor) -> list[Tensor]
     """
     chosen = []
     for T_claimed, points, T_predicted, driven in zip(
-        view.seen_motion.unbind(1),
-        view.seen_points.unbind(1),
+        view.two_view_pose.unbind(1),
+        view.two_view_points.unbind(1),
         motion.T_source_target,
         _driven(view.distance_m),
         strict=True,

@@ -16,6 +16,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter
 
 from sidepth_core.errors import ConfigError
+from sidepth_core.old_names import current_option, current_recipe
 from sidepth_core.training.settings import Recipe
 
 COMMENT_WIDTH = 110
@@ -47,7 +48,7 @@ def read_arguments(parser: ArgumentParser, argv: Sequence[str], without_recipe: 
         ConfigError: If an option or key is unknown (the nearest one is named), or a value cannot be.
         OSError: If the recipe file cannot be read.
     """
-    arguments = _split_assignments(argv)
+    arguments = [current_option(argument) for argument in _split_assignments(argv)]
     _check_options(arguments, parser)
     if '--recipe' in arguments[:-1]:
         place = arguments.index('--recipe') + 1
@@ -58,7 +59,7 @@ def read_arguments(parser: ArgumentParser, argv: Sequence[str], without_recipe: 
     else:
         place = 0
     if place:
-        check_keys(Path(arguments[place]))
+        arguments[place] = checked(Path(arguments[place]))
     try:
         parsed = parser.parse_args(arguments)
     except ArgumentError as error:
@@ -115,8 +116,8 @@ def shipped_folders() -> Iterator[Path]:
             yield parent / 'training'
 
 
-def check_keys(path: Path) -> None:
-    """Refuse keys that no recipe has, naming the nearest that it has.
+def checked(path: Path) -> str:
+    """Return a recipe's YAML under today's keys; refuse keys that no recipe has, naming the nearest that it has.
 
     Raises:
         ConfigError: If there is one, or the file is no YAML mapping.
@@ -127,9 +128,11 @@ def check_keys(path: Path) -> None:
         raise ConfigError(f'{str(path)!r} is no YAML: {_one_line(str(error))}') from error
     if not isinstance(content, Mapping):
         raise ConfigError(f'{str(path)!r} is no recipe: expected a mapping of settings, got {type(content).__name__}')
-    faults = list(_unknown(content, Recipe, ''))
+    current = current_recipe(content)
+    faults = list(_unknown(current, Recipe, ''))
     if faults:
         raise ConfigError(f'{str(path)!r} has unknown keys: {"; ".join(faults)}')
+    return yaml.safe_dump(current, sort_keys=False) if current != content else str(path)
 
 
 def _unknown(content: Mapping[str, Any], settings: type, prefix: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The folder of a run, which explains itself: config, environment, metrics, pictures, checkpoints."""
+"""The folder of a run, which explains itself: config, environment, metrics, figures, checkpoints."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from sidepth_core.augment import AugmentSettings
 from sidepth_core.checkpoint import CheckpointInfo
-from sidepth_core.data.prepare.motion import Gate
+from sidepth_core.data.prepare.motion import FrameSelection
 from sidepth_core.errors import ConfigError
 from sidepth_core.losses import LossWeights
 from sidepth_core.models import BACKBONES, STRIDE
@@ -44,7 +44,7 @@ class DataSettings:
         stride: Frames of the recording from one frame of a clip to the next; 0 chooses it so that motion is like
             KITTI's.
         codec: How images are cached: 'raw' at memory speed, 'jpeg' in a tenth of the space, 'auto' raw up to 8 GiB.
-        gate: Which images are not fit to learn from.
+        frame_selection: Which images are not fit to learn from.
 
     Raises:
         ConfigError: If a value cannot work.
@@ -62,7 +62,7 @@ class DataSettings:
     clip_frames: int = 3
     stride: int = 0
     codec: Literal['auto', 'raw', 'jpeg'] = 'auto'
-    gate: Gate = field(default_factory=Gate)
+    frame_selection: FrameSelection = field(default_factory=FrameSelection)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be split."""
@@ -191,7 +191,7 @@ class ObjectiveSettings:
         depth_gradient: Weight of the difference between steps of log depth and those of known depth, which sharpens
             edges.
         self_distillation: Weight of the agreement with the averaged weights' prediction on the un-zoomed image.
-        seen_motion: Weight of the distance between the pose network's motion and the one that corners seen in both
+        two_view_pose: Weight of the distance between the pose network's motion and the one that corners seen in both
             images show. Where it is not 0, depth is moved by the latter (its length is the distance driven, else
             what depth says of these corners), and learns nothing where none was seen, as of an unknown camera.
         auto_mask: Leave out pixels that an un-warped neighbour explains better: still, or moving along.
@@ -211,7 +211,7 @@ class ObjectiveSettings:
     depth_shape: float = 0.0
     depth_gradient: float = 0.0
     self_distillation: float = 0.0
-    seen_motion: float = 0.0
+    two_view_pose: float = 0.0
     auto_mask: bool = True
     motion_mask: bool = False
     supervised_steps: int = 0
@@ -302,7 +302,7 @@ class WatchSettings:
     Attributes:
         log_every: Steps between lines of metrics.csv and points in TensorBoard.
         validate_every: Steps between validations; `best` is chosen at these.
-        picture_every: Steps between pictures of a validation clip.
+        figure_every: Steps between figures of a validation clip.
         save_every: Steps between saves of the state that a run resumes from, and of `last`.
         select_by: What `best` has least of on the validation clips: 'photometric' error, or 'abs_rel' where depth is
             known.
@@ -317,7 +317,7 @@ class WatchSettings:
 
     log_every: int = 20
     validate_every: int = 1000
-    picture_every: int = 1000
+    figure_every: int = 1000
     save_every: int = 500
     select_by: Literal['photometric', 'abs_rel'] = 'photometric'
     patience: int = 0
@@ -327,7 +327,7 @@ class WatchSettings:
 
     def __post_init__(self) -> None:
         """Refuse intervals that never come."""
-        intervals = ('log_every', 'validate_every', 'picture_every', 'save_every')
+        intervals = ('log_every', 'validate_every', 'figure_every', 'save_every')
         faults = [f'{name} {getattr(self, name)!r} is not positive' for name in intervals if getattr(self, name) < 1]
         if not 0 < self.collapse_hole_share <= 1:
             faults.append(f'collapse_hole_share {self.collapse_hole_share!r} is not in (0, 1]')
@@ -339,7 +339,7 @@ class Recipe:
     """Everything that decides a training run.
 
     Attributes:
-        out: Folder of the run, made if missing: config, environment, metrics, pictures, checkpoints `last` and `best`.
+        out: Folder of the run, made if missing: config, environment, metrics, figures, checkpoints `last` and `best`.
         checkpoint: Checkpoint to start from: a folder, hf://..., or 'default' for the one in the package; empty
             starts from scratch.
         steps: Steps of the optimiser in the whole run.

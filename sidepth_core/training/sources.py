@@ -18,11 +18,12 @@ from sidepth_core.checkpoint import load_info
 from sidepth_core.data.prepare.cache import prepare
 from sidepth_core.data.prepare.dataset import PreparedDataset
 from sidepth_core.data.prepare.settings import PrepareSettings
-from sidepth_core.data.prepare.two_view_poses import measure_seen_motions
+from sidepth_core.data.prepare.two_view_poses import estimate_two_view_poses
 from sidepth_core.data.sources import open_weighted
 from sidepth_core.errors import ConfigError, DatasetError
-from sidepth_core.training.parts import Parts, Source, split_by_time
+from sidepth_core.old_names import earlier_fields, earlier_source
 from sidepth_core.training.settings import DataSettings, Recipe
+from sidepth_core.training.split import Source, Split, split_by_time
 
 
 class Place(NamedTuple):
@@ -61,8 +62,8 @@ def prepare_sources(recipe: Recipe) -> list[Place]:
         for place in places:
             if not _is_cache(Path(place.text)):
                 _prepare(place, prepare_settings(recipe, place.text), bars)
-            if recipe.objective.seen_motion:
-                _see_motions(place, bars)
+            if recipe.objective.two_view_pose:
+                _estimate_poses(place, bars)
     return places
 
 
@@ -79,7 +80,7 @@ def prepare_settings(recipe: Recipe, text: str) -> PrepareSettings:
         stride=data.stride,
         codec=data.codec,
         unknown_camera='learned' if 'camera=learned' in text else 'refuse',
-        gate=data.gate,
+        frame_selection=data.frame_selection,
     )
 
 
@@ -91,10 +92,17 @@ def _place(text: str, recipe: Recipe) -> Place:
     """Return the cache of a source: a name that a person recognises, and a digest of what decides its content."""
     if _is_cache(Path(text)):
         return Place(text, Path(text))
-    decides = json.dumps([text, asdict(prepare_settings(recipe, text))], sort_keys=True)
-    readable = re.sub(r'[^A-Za-z0-9]+', '-', text.rstrip('/').split('/')[-1]).strip('-')[:40]
     folder = Path(recipe.data.cache) if recipe.data.cache else Path(recipe.out) / 'cache'
-    return Place(text, folder / f'{readable}-{hashlib.sha256(decides.encode()).hexdigest()[:10]}')
+    settings = asdict(prepare_settings(recipe, text))
+    cache = folder / _cache_name(text, settings)
+    earlier = folder / _cache_name(earlier_source(text), earlier_fields(settings))
+    return Place(text, earlier if _is_cache(earlier) and not _is_cache(cache) else cache)
+
+
+def _cache_name(text: str, settings: dict[str, object]) -> str:
+    readable = re.sub(r'[^A-Za-z0-9]+', '-', text.rstrip('/').split('/')[-1]).strip('-')[:40]
+    decides = json.dumps([text, settings], sort_keys=True)
+    return f'{readable}-{hashlib.sha256(decides.encode()).hexdigest()[:10]}'
 
 
 def _prepare(place: Place, settings: PrepareSettings, bars: Progress) -> None:
@@ -114,9 +122,9 @@ def _prepare(place: Place, settings: PrepareSettings, bars: Progress) -> None:
     bars.remove_task(task)
 
 
-def _see_motions(place: Place, bars: Progress) -> None:
-    task = bars.add_task(f'{place.text}: how the camera moved', total=None)
-    measure_seen_motions(place.cache, lambda done, of: bars.update(task, completed=done, total=of))
+def _estimate_poses(place: Place, bars: Progress) -> None:
+    task = bars.add_task(f'{place.text}: two-view poses', total=None)
+    estimate_two_view_poses(place.cache, lambda done, of: bars.update(task, completed=done, total=of))
     bars.remove_task(task)
 
 
@@ -130,34 +138,34 @@ def _opened(place: Place, data: DataSettings) -> Iterable[Source]:
     for number, summary in enumerate(clips.report.sources):
         groups.setdefault(summary.group or summary.name, []).append(number)
     for name, numbers in groups.items():
-        parts = [_split(clips, number, data) for number in numbers]
-        together = Parts(*(list(chain(*columns)) for columns in zip(*parts, strict=True)))
+        splits = [_split(clips, number, data) for number in numbers]
+        together = Split(*(list(chain(*columns)) for columns in zip(*splits, strict=True)))
         summaries = [clips.report.sources[number] for number in numbers]
         yield Source(
             name=name,
             weight=summaries[0].weight,
             clips=clips,
-            parts=together,
+            split=together,
             distance_share=float(np.mean([summary.metric_share for summary in summaries])),
             depth_share=float(np.mean([summary.depth_share for summary in summaries])),
-            camera_known=all(_camera_known(clips, part) for part in parts),
+            camera_known=all(_camera_known(clips, split) for split in splits),
             size=clips.size,
             recorded=(summaries[0].height, summaries[0].width) if summaries[0].height else clips.size,
         )
 
 
-def _split(clips: PreparedDataset, number: int, data: DataSettings) -> Parts:
+def _split(clips: PreparedDataset, number: int, data: DataSettings) -> Split:
     """Split one drive by time."""
     table = clips.clips
     own = np.flatnonzero(table.source == number)
     own = own[np.argsort(table.stamp_ns[own], kind='stable')]
     reach = int((table.frames[own, -1] - table.frames[own, 0]).max(initial=0))
     try:
-        parts = split_by_time(len(own), data.validation_share, data.test_share, reach)
+        split = split_by_time(len(own), data.validation_share, data.test_share, reach)
     except DatasetError as error:
         raise DatasetError(f'{clips.report.sources[number].name}: {error}') from None
-    return Parts(*(own[part].tolist() for part in parts))
+    return Split(*(own[part].tolist() for part in split))
 
 
-def _camera_known(clips: PreparedDataset, parts: Parts) -> bool:
-    return not parts.train or not bool(clips[parts.train[0]].intrinsics.isnan().any())
+def _camera_known(clips: PreparedDataset, split: Split) -> bool:
+    return not split.train or not bool(clips[split.train[0]].intrinsics.isnan().any())

@@ -1,7 +1,7 @@
 """The whole node, seen working: `make demo`, or `make demo BAG=path` with a recording as the camera.
 
 Three processes talk through real ROS 2: the depth node; a camera that plays a drive at its own rate; and this one,
-which records what both publish into a bag, and reports from that bag: a table, and a picture.
+which records what both publish into a bag, and reports from that bag: a table, and a figure.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a run of the demo amounts to, read from the bag it recorded: numbers, a table, a picture."""
+"""What a run of the demo amounts to, read from the bag it recorded: numbers, a table, a figure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.serialization import deserialize_message
 from rich.console import Console
@@ -19,14 +20,13 @@ from sidepth_core.data.bags.files import BagFiles
 from sidepth_core.data.frames import DepthMap
 from sidepth_core.errors import BagError
 from sidepth_core.evaluation.depth_metrics import DepthProtocol, mean_scores, score_image
-from sidepth_core.pictures import (
+from sidepth_core.visualisation import (
     BACKGROUND,
     Panel,
-    Picture,
     bird_view,
-    depth_picture,
     depth_span,
-    save_picture,
+    draw_depth,
+    save_image,
     side_by_side,
     with_colour_bar,
 )
@@ -35,6 +35,7 @@ from sidepth_ros.messages.conversions import NumpyCodec, camera_of, decode_messa
 from sidepth_ros.messages.serialized import stamp_ns
 from sidepth_ros.tools.recorder import Receipt
 
+RGB = npt.NDArray[np.uint8]
 UNWANTED = 'images without a subscriber'
 """What the diagnostics call images that are not dropped and still give no depth."""
 
@@ -130,7 +131,7 @@ class Recording:
         sets = [{stamp_ns(data) for data in self._messages(topic)} for topic in topics]
         return sorted(set.intersection(*sets))
 
-    def picture(self, *, has_exact: bool) -> Picture:
+    def figure(self, *, has_exact: bool) -> RGB:
         """Return image, depth, exact depth where there is some, and the cloud from above, of a moment of the drive.
 
         Raises:
@@ -154,7 +155,7 @@ class Recording:
         return _panels(image, depth, exact, cloud_view(self._at(POINTS, stamp, PointCloud2), camera))
 
 
-def cloud_view(cloud: PointCloud2, camera: Camera) -> Picture:
+def cloud_view(cloud: PointCloud2, camera: Camera) -> RGB:
     """Return an organised cloud with colours from above.
 
     Args:
@@ -170,16 +171,16 @@ def cloud_view(cloud: PointCloud2, camera: Camera) -> Picture:
     return bird_view(np.ascontiguousarray(points[..., 2]), thinned, np.ascontiguousarray(colours), size=600)
 
 
-def _panels(image: Picture, depth: DepthMap, exact: DepthMap | None, above: Picture) -> Picture:
+def _panels(image: RGB, depth: DepthMap, exact: DepthMap | None, above: RGB) -> RGB:
     span = depth_span(depth) if exact is None else depth_span(depth, exact)
-    coloured = [with_colour_bar(depth_picture(item, span), span) for item in (depth, exact) if item is not None]
-    # As wide as the pictures with a bar, so that the same column of all three is the same ray.
+    coloured = [with_colour_bar(draw_depth(item, span), span) for item in (depth, exact) if item is not None]
+    # As wide as the images with a bar, so that the same column of all three is the same ray.
     size = (coloured[0].shape[1] - depth.shape[1], depth.shape[0])
-    beside: Picture = np.full((size[1], size[0], 3), BACKGROUND, np.uint8)
+    beside: RGB = np.full((size[1], size[0], 3), BACKGROUND, np.uint8)
     resized = cv2.resize(image, depth.shape[::-1], interpolation=cv2.INTER_AREA)
     labels = ('depth/image', 'exact depth')
     rows = [[Panel(np.hstack([resized, beside]), 'camera')]]
-    rows += [[Panel(picture, label)] for picture, label in zip(coloured, labels, strict=False)]
+    rows += [[Panel(drawn, label)] for drawn, label in zip(coloured, labels, strict=False)]
     left = side_by_side(rows, width=1000)
     return side_by_side([[Panel(left), Panel(above, 'depth/points from above')]])
 
@@ -251,12 +252,12 @@ def table(
 
 
 def report(session: Session, sent: int, folder: Path, console: Console) -> None:
-    """Print the table of a run and write its picture.
+    """Print the table of a run and write its figure.
 
     Args:
         session: The run.
         sent: How many images the camera sent.
-        folder: Where the picture goes.
+        folder: Where the figure goes.
         console: Where the table goes.
 
     Raises:
@@ -267,5 +268,5 @@ def report(session: Session, sent: int, folder: Path, console: Console) -> None:
     has_exact = EXACT in receipts
     accuracy = compare(recording.pairs()) if has_exact else None
     console.print(table(sent, receipts[session.image_topic], receipts[DEPTH], recording.diagnosis(), accuracy))
-    picture = save_picture(folder / 'demo.png', recording.picture(has_exact=has_exact))
-    console.print(f'picture: {picture}\nbag:     {session.bag}   (ros2 bag play, Foxglove, sidepth inspect)')
+    path = save_image(folder / 'demo.png', recording.figure(has_exact=has_exact))
+    console.print(f'figure: {path}\nbag:    {session.bag}   (ros2 bag play, Foxglove, sidepth inspect)')

@@ -22,7 +22,7 @@ from sidepth_core.data.bags.topics import NONE, Choice
 from sidepth_core.data.bags.writer import BagWriter
 from sidepth_core.errors import ConfigError
 from sidepth_ros.tools.recorder import Receipt, Recorder
-from sidepth_ros.tools.sequences import CAMERA_INFO, COMPRESSED, EXACT_DEPTH, IMAGE, bag_take
+from sidepth_ros.tools.sequences import CAMERA_INFO, COMPRESSED, EXACT_DEPTH, IMAGE, bag_sequence
 
 CAMERA = '/camera'
 EXACT = f'{CAMERA}/{EXACT_DEPTH}'
@@ -84,15 +84,15 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
 
 def bag_camera(path: Path, image_topic: str | None) -> tuple[tuple[int, int], str]:
     """Return width and height of a bag's camera, and whether it plays as IMAGE or COMPRESSED."""
-    take = bag_take(path, Choice(image=image_topic, odometry=NONE), frames=1)
-    info = next((shot.data for shot in take.shots if shot.topic == CAMERA_INFO), None)
+    sequence = bag_sequence(path, Choice(image=image_topic, odometry=NONE), frames=1)
+    info = next((message.data for message in sequence.messages if message.topic == CAMERA_INFO), None)
     if info is None:
         raise ConfigError(
             f'bag {str(path)!r} has no camera_info: the depth node needs a calibrated camera. '
             'Calibrate it (camera_calibration) and record camera_info with the images'
         )
     message = deserialize_message(info, CameraInfo)
-    return (int(message.width), int(message.height)), take.image_topic
+    return (int(message.width), int(message.height)), sequence.image_topic
 
 
 def cloud_stride(width: int, height: int) -> int:

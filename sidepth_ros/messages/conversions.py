@@ -1,6 +1,6 @@
 """Messages to arrays and back: the one place that knows how sensor_msgs lays things out.
 
-rclpy sets `data` fast only from an array.array('B'): a list or an ndarray is checked byte by byte, 200 ms a picture.
+rclpy sets `data` fast only from an array.array('B'): a list or an ndarray is checked byte by byte, 200 ms an image.
 Outgoing messages therefore own one such buffer, filled through its memory and used again for every frame; publish()
 has copied it when it returns.
 """
@@ -39,20 +39,20 @@ TWELVE_BITS = 16
 
 
 class Codec(Protocol):
-    """Pictures in and out of messages, as cv_bridge.CvBridge does it."""
+    """Images in and out of messages, as cv_bridge.CvBridge does it."""
 
     def imgmsg_to_cv2(self, img_msg: Image, desired_encoding: str = 'passthrough') -> npt.NDArray[np.generic]:
-        """Return the picture of a raw image message, converted to `desired_encoding`."""
+        """Return the image of a raw image message, converted to `desired_encoding`."""
         ...
 
     def compressed_imgmsg_to_cv2(
         self, cmprs_img_msg: CompressedImage, desired_encoding: str = 'passthrough'
     ) -> npt.NDArray[np.generic]:
-        """Return the picture of a compressed image message, converted to `desired_encoding`."""
+        """Return the image of a compressed image message, converted to `desired_encoding`."""
         ...
 
     def cv2_to_imgmsg(self, cvim: npt.NDArray[np.generic], encoding: str = 'passthrough') -> Image:
-        """Return a raw image message of a picture."""
+        """Return a raw image message of an image."""
         ...
 
 
@@ -60,7 +60,7 @@ class NumpyCodec:
     """The same in NumPy and OpenCV: for installs without cv_bridge, or with one built for another NumPy."""
 
     def imgmsg_to_cv2(self, img_msg: Image, desired_encoding: str = 'passthrough') -> npt.NDArray[np.generic]:
-        """Return the picture of a message: as `rgb8`, or 'passthrough' for the encodings of PLAIN.
+        """Return the image of a message: as `rgb8`, or 'passthrough' for the encodings of PLAIN.
 
         Raises:
             ImageFormatError: If the message contradicts itself or the encoding is not known.
@@ -81,7 +81,7 @@ class NumpyCodec:
     def compressed_imgmsg_to_cv2(
         self, cmprs_img_msg: CompressedImage, desired_encoding: str = 'passthrough'
     ) -> npt.NDArray[np.generic]:
-        """Return the picture of a JPEG or PNG message as RGB or, asked for 'bgr8' or 'passthrough', as OpenCV has it.
+        """Return the image of a JPEG or PNG message as RGB or, asked for 'bgr8' or 'passthrough', as OpenCV has it.
 
         Raises:
             ImageFormatError: If it is neither.
@@ -90,7 +90,7 @@ class NumpyCodec:
         return image if desired_encoding == 'rgb8' else image[..., ::-1]
 
     def cv2_to_imgmsg(self, cvim: npt.NDArray[np.generic], encoding: str = 'passthrough') -> Image:
-        """Return a message of a picture in one of the encodings of PLAIN.
+        """Return a message of an image in one of the encodings of PLAIN.
 
         Raises:
             ImageFormatError: If the encoding is another one or does not fit the array.
@@ -118,7 +118,7 @@ def make_codec() -> Codec:
 
 
 def decode_message(message: Image | CompressedImage, codec: Codec) -> RGB:
-    """Return the picture of a raw or compressed message as RGB, (H, W, 3) uint8.
+    """Return the image of a raw or compressed message as RGB, (H, W, 3) uint8.
 
     Raises:
         ImageFormatError: If the message contradicts itself, naming how.
@@ -128,8 +128,8 @@ def decode_message(message: Image | CompressedImage, codec: Codec) -> RGB:
         check_compressed(message.data)
     else:
         check_layout(message.encoding, message.width, message.height, message.step, len(message.data))
-    if not isinstance(codec, NumpyCodec) and (picture := _bridged(message, codec)) is not None:
-        return picture
+    if not isinstance(codec, NumpyCodec) and (image := _bridged(message, codec)) is not None:
+        return image
     own = NumpyCodec()
     is_compressed = isinstance(message, CompressedImage)
     decoded = own.compressed_imgmsg_to_cv2(message, 'rgb8') if is_compressed else own.imgmsg_to_cv2(message, 'rgb8')
@@ -140,22 +140,22 @@ def _bridged(message: Image | CompressedImage, codec: Codec) -> RGB | None:
     """Return what cv_bridge makes of a message; None where that cannot be relied on."""
     try:
         if isinstance(message, CompressedImage):
-            picture = codec.compressed_imgmsg_to_cv2(message, 'rgb8')
+            image = codec.compressed_imgmsg_to_cv2(message, 'rgb8')
         elif message.step % FORMATS[message.encoding].pixel_bytes:
-            return None  # it takes a row for a whole number of pixels, and shears the picture
+            return None  # it takes a row for a whole number of pixels, and shears the image
         else:
-            picture = codec.imgmsg_to_cv2(message, 'rgb8')
+            image = codec.imgmsg_to_cv2(message, 'rgb8')
     except Exception:  # noqa: BLE001 - it refuses some encodings that drivers send, with errors of no fixed type
         return None
     # A PNG of 16 bits stays one, with every value cut to its low byte where it is taken for 8.
-    is_rgb8 = picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
-    return np.asarray(picture, np.uint8) if is_rgb8 else None
+    is_rgb8 = image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+    return np.asarray(image, np.uint8) if is_rgb8 else None
 
 
-def darkness(message: Image | CompressedImage, picture: RGB) -> str:
+def darkness(message: Image | CompressedImage, image: RGB) -> str:
     """Return a sentence where 16 bits hold fewer, which the network would see as night; else an empty one."""
     layout = None if isinstance(message, CompressedImage) else FORMATS.get(message.encoding)
-    brightest = int(picture.max())
+    brightest = int(image.max())
     if layout is None or layout.bits != 16 or brightest > TWELVE_BITS:
         return ''
     return f'the brightest {message.encoding} pixel is {brightest} of 255: have the driver shift 10 or 12 bits up to 16'

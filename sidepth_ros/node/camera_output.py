@@ -69,12 +69,12 @@ class CameraOutput:
 
 
 def colour_at(estimate: Estimate) -> Tensor:
-    """Return an estimate's rectified picture at the size of its depth map, (3, H, W) uint8."""
+    """Return an estimate's rectified image at the size of its depth map, (3, H, W) uint8."""
     size = estimate.depth.shape
-    if estimate.picture.shape[-2:] == size:
-        return estimate.picture
-    picture = F.interpolate(estimate.picture[None].float(), size=size, mode='area')
-    return picture[0].round().to(torch.uint8)
+    if estimate.image.shape[-2:] == size:
+        return estimate.image
+    image = F.interpolate(estimate.image[None].float(), size=size, mode='area')
+    return image[0].round().to(torch.uint8)
 
 
 def _pixels(topic: str, estimate: Estimate, settings: Settings) -> Tensor | None:

@@ -31,33 +31,33 @@ class Model(NamedTuple):
 
     @property
     def device(self) -> torch.device:
-        """Where pictures go."""
+        """Where images go."""
         return self.estimator.device
 
-    def depth(self, pictures: Sequence[Tensor], focal_px: Tensor) -> Tensor:
-        """Return depth of pictures (1, 3, H, W) uint8 of any sizes in one pass: (B, 1, h, w) at the network's size.
+    def depth(self, images: Sequence[Tensor], focal_px: Tensor) -> Tensor:
+        """Return depth of images (1, 3, H, W) uint8 of any sizes in one pass: (B, 1, h, w) at the network's size.
 
         Args:
-            pictures: Rectified, on the device.
-            focal_px: Focal length of each, (B,), pixels of that picture; of a squeezed one the geometric mean.
+            images: Rectified, on the device.
+            focal_px: Focal length of each, (B,), pixels of that image; of a squeezed one the geometric mean.
         """
-        if len({picture.shape for picture in pictures}) > 1:
+        if len({image.shape for image in images}) > 1:
             height, width = self.estimator.size
-            areas = torch.tensor([picture.shape[-2] * picture.shape[-1] for picture in pictures])
+            areas = torch.tensor([image.shape[-2] * image.shape[-1] for image in images])
             focal_px = focal_px * (height * width / areas).sqrt()
-            pictures = [resized_picture(picture, height, width) for picture in pictures]
-        return self.estimator.depth(torch.cat(list(pictures)), focal_px.to(self.device))
+            images = [resized_image(image, height, width) for image in images]
+        return self.estimator.depth(torch.cat(list(images)), focal_px.to(self.device))
 
-    def farthest(self, picture: Tensor, focal_px: Tensor) -> Tensor:
-        """Return the largest depth that the weights can say of one picture, (1,); arguments as above."""
-        return self.estimator.farthest(picture, focal_px.to(self.device))
+    def farthest(self, image: Tensor, focal_px: Tensor) -> Tensor:
+        """Return the largest depth that the weights can say of one image, (1,); arguments as above."""
+        return self.estimator.farthest(image, focal_px.to(self.device))
 
 
-def resized_picture(picture: Tensor, height: int, width: int) -> Tensor:
-    """Return a picture (1, 3, H, W) uint8 at another size, as the network takes it."""
-    if picture.device.type != 'cpu':  # where torch cannot do it in uint8
-        picture = picture.float() / 255
-    return F.interpolate(picture, size=(height, width), mode='bilinear', align_corners=False, antialias=True)
+def resized_image(image: Tensor, height: int, width: int) -> Tensor:
+    """Return an image (1, 3, H, W) uint8 at another size, as the network takes it."""
+    if image.device.type != 'cpu':  # where torch cannot do it in uint8
+        image = image.float() / 255
+    return F.interpolate(image, size=(height, width), mode='bilinear', align_corners=False, antialias=True)
 
 
 def make_scale(settings: Settings, info: CheckpointInfo) -> ScaleSource:
@@ -107,7 +107,7 @@ class Loader:
     """Loads a network beside the running one, in a thread of its own; of several requests only the last one counts.
 
     Args:
-        batch: Largest number of pictures that go through the network together.
+        batch: Largest number of images that go through the network together.
         ready: Called from that thread when `outcome` has something.
     """
 

@@ -1,4 +1,4 @@
-"""From pictures to gated depth maps: one network pass for all cameras, everything on the device, no ROS.
+"""From images to gated depth maps: one network pass for all cameras, everything on the device, no ROS.
 
 Order: upload bytes, rectify, network, confidence, stabiliser, scale, gates, resize. Masks that look at neighbours
 (edge, sky) work at the network's resolution, where a depth edge is one pixel wide.
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sidepth_core.camera import Camera
-from sidepth_core.data.frames import Image as Picture
+from sidepth_core.data.frames import Image
 from sidepth_core.depth_maps import rays, resize_depth
 from sidepth_core.gates import border_mask, consistency, edge_mask, sky_mask
 from sidepth_core.rectify import fold_radius, rectification_grid, rectification_maps
@@ -36,18 +36,18 @@ FAR_END = 0.9
 
 
 class View(NamedTuple):
-    """One camera's picture, ready for the network.
+    """One camera's image, ready for the network.
 
     Attributes:
         name: Of the camera.
-        picture: RGB, (H, W, 3) uint8.
+        image: RGB, (H, W, 3) uint8.
         calibration: Its camera, and the rectified one.
         stamp_ns: Time of exposure.
         wants_confidence: Whether somebody wants the confidence.
     """
 
     name: str
-    picture: Picture
+    image: Image
     calibration: Calibration
     stamp_ns: int
     wants_confidence: bool = False
@@ -59,14 +59,14 @@ class Estimate(NamedTuple):
     Attributes:
         depth: Gated depth along Z, (H, W) float32; metres where scale.metric.
         camera: Rectified camera of that very map.
-        picture: The rectified picture at the input's size, (3, H', W') uint8.
+        image: The rectified image at the input's size, (3, H', W') uint8.
         confidence: (H, W) float32 in 0..1, NaN where not known; None where nobody asked.
         scale: Where the unit comes from.
     """
 
     depth: Tensor
     camera: Camera
-    picture: Tensor
+    image: Tensor
     confidence: Tensor | None
     scale: Scale
 
@@ -92,30 +92,30 @@ class Processor:
     @torch.inference_mode()
     def __call__(self, views: Sequence[View], model: Model, settings: Settings) -> list[Estimate]:
         """Return an estimate for each view; all go through the network together."""
-        pictures = [self._rectified(view, model.device) for view in views]
+        images = [self._rectified(view, model.device) for view in views]
         targets = [view.calibration.target for view in views]
         focal = torch.cat([_focal_px(target) for target in targets])
-        depth = model.depth(pictures, focal)
+        depth = model.depth(images, focal)
         confidence: dict[int, Tensor] = {}
         if settings.confidence != 'none':
             asked = [i for i, view in enumerate(views) if settings.confidence_gate or view.wants_confidence]
             if asked:
-                looked = [pictures[i] for i in asked]
+                looked = [images[i] for i in asked]
                 found = _confidence(settings.confidence, depth[asked], looked, focal[asked], model)
                 confidence = {i: found[place : place + 1] for place, i in enumerate(asked)}
         return [
-            self._finish(view, pictures[i], depth[i : i + 1], confidence.get(i), model, settings)
+            self._finish(view, images[i], depth[i : i + 1], confidence.get(i), model, settings)
             for i, view in enumerate(views)
         ]
 
     def _rectified(self, view: View, device: torch.device) -> Tensor:
-        """Return the rectified picture, (1, 3, H, W) uint8 on the device: bytes travel, not floats."""
+        """Return the rectified image, (1, 3, H, W) uint8 on the device: bytes travel, not floats."""
         source, target = view.calibration
-        picture = view.picture
+        image = view.image
         if source != target and device.type == 'cpu':
             maps = rectification_maps(source, target)
-            picture = np.asarray(cv2.remap(picture, maps.x, maps.y, cv2.INTER_LINEAR), np.uint8)
-        pixels = torch.from_numpy(picture).to(device).permute(2, 0, 1)[None]
+            image = np.asarray(cv2.remap(image, maps.x, maps.y, cv2.INTER_LINEAR), np.uint8)
+        pixels = torch.from_numpy(image).to(device).permute(2, 0, 1)[None]
         if source != target and device.type != 'cpu':
             pixels = rectified(pixels, self._rectification(view, device).grid)
         return pixels
@@ -134,12 +134,12 @@ class Processor:
         return known[1]
 
     def _finish(
-        self, view: View, picture: Tensor, depth: Tensor, confidence: Tensor | None, model: Model, settings: Settings
+        self, view: View, image: Tensor, depth: Tensor, confidence: Tensor | None, model: Model, settings: Settings
     ) -> Estimate:
         """Turn the network's map of one view, (1, 1, h, w), into what is published."""
         if settings.stabilise:
             stabiliser = self._stabilisers.setdefault(view.name, Stabiliser())
-            depth = stabiliser(depth, picture, view.stamp_ns, settings.stabilise_time)
+            depth = stabiliser(depth, image, view.stamp_ns, settings.stabilise_time)
         else:
             self._stabilisers.pop(view.name, None)
         target = view.calibration.target
@@ -152,13 +152,13 @@ class Processor:
         sky = None
         if settings.sky_gate:
             # What the weights put farthest is sky too, for a camera whose metres end before sky_depth does.
-            farthest = FAR_END * scale.factor * model.farthest(picture, _focal_px(target))
+            farthest = FAR_END * scale.factor * model.farthest(image, _focal_px(target))
             sky = sky_mask(depth, farthest.clamp(max=settings.sky_depth))
         gated = self._gated(view, full, depth, sky, confidence, settings)
         return Estimate(
             gated[0, 0],
             target.resized(width, height),
-            picture[0],
+            image[0],
             None if confidence is None else confidence[0, 0],
             scale,
         )
@@ -198,20 +198,20 @@ def _focal_px(camera: Camera) -> Tensor:
 
 
 def rectified(pixels: Tensor, grid: Tensor) -> Tensor:
-    """Return a picture (1, 3, H, W) uint8 sampled on a grid, on its device; black where the lens saw nothing."""
+    """Return an image (1, 3, H, W) uint8 sampled on a grid, on its device; black where the lens saw nothing."""
     straight = F.grid_sample(pixels.float(), grid[None], mode='bilinear', padding_mode='zeros', align_corners=False)
     return straight.round().to(torch.uint8)
 
 
-def _confidence(kind: str, depth: Tensor, pictures: list[Tensor], focal: Tensor, model: Model) -> Tensor:
+def _confidence(kind: str, depth: Tensor, images: list[Tensor], focal: Tensor, model: Model) -> Tensor:
     """Return how well a second look agrees with depth, (B, 1, h, w).
 
     It judges depth and never changes it: what is published must not depend on who subscribes to what else.
     """
     if kind == 'flip':
-        mirrored = model.depth([picture.flip(-1) for picture in pictures], focal).flip(-1)
+        mirrored = model.depth([image.flip(-1) for image in images], focal).flip(-1)
         return consistency(depth, mirrored)
-    middles = [_middle(picture) for picture in pictures]
+    middles = [_middle(image) for image in images]
     zoomed = model.depth(middles, focal)
     height, width = depth.shape[-2:]
     top, left = round(height * ZOOM_BORDER), round(width * ZOOM_BORDER)
@@ -223,10 +223,10 @@ def _confidence(kind: str, depth: Tensor, pictures: list[Tensor], focal: Tensor,
     return confidence
 
 
-def _middle(picture: Tensor) -> Tensor:
-    height, width = picture.shape[-2:]
+def _middle(image: Tensor) -> Tensor:
+    height, width = image.shape[-2:]
     top, left = round(height * ZOOM_BORDER), round(width * ZOOM_BORDER)
-    return picture[..., top : height - top, left : width - left]
+    return image[..., top : height - top, left : width - left]
 
 
 def _output_size(target: Camera, depth: Tensor, settings: Settings) -> tuple[int, int]:

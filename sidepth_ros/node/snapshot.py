@@ -17,7 +17,7 @@ from sidepth_ros.node.processor import Estimate
 
 
 def save_snapshot(directory: Path, estimate: Estimate, points: Tensor, about: dict[str, object]) -> Path:
-    """Write picture, depth, cloud and camera of an estimate into a new folder.
+    """Write image, depth, cloud and camera of an estimate into a new folder.
 
     Args:
         directory: The folder to make; with `_2`, `_3`... appended where it exists.
@@ -34,8 +34,8 @@ def save_snapshot(directory: Path, estimate: Estimate, points: Tensor, about: di
     """
     folder = _new_folder(directory)
     depth = estimate.depth.cpu()
-    picture = estimate.picture.permute(1, 2, 0).cpu().numpy()
-    _write_png(folder / 'image.png', np.ascontiguousarray(picture[..., ::-1]))
+    image = estimate.image.permute(1, 2, 0).cpu().numpy()
+    _write_png(folder / 'image.png', np.ascontiguousarray(image[..., ::-1]))
     _write_png(folder / 'depth.png', to_millimetres(depth).numpy().view(np.uint16))
     np.save(folder / 'depth.npy', depth.numpy())
     write_ply(folder / 'cloud.ply', points.cpu().numpy())

@@ -177,23 +177,23 @@ class DepthWorker:
             self._drop(stream, BAD_INFO, str(error))
         else:
             source = view.calibration.source
-            if view.picture.shape[:2] == (source.height, source.width):
+            if view.image.shape[:2] == (source.height, source.width):
                 return Work(stream, frame, view, wanted)
-            height, width = view.picture.shape[:2]
+            height, width = view.image.shape[:2]
             self._drop(stream, MISMATCH, mismatch((width, height), (source.width, source.height)))
         return None
 
     def _view(self, stream: Stream, frame: Frame, settings: Settings, *, wants_confidence: bool) -> View:
         calibration = stream.calibrations(frame.info, settings.rectify, stream.input.image_topic)
-        picture = decode_message(frame.image, self._codec)
+        image = decode_message(frame.image, self._codec)
         if calibration is not stream.calibration:
             stream.calibration = calibration
             self._processor.reset(stream.name)
             for doubt in calibration.source.doubts():
                 self._warn(f'{stream.input.info_topic}: {doubt}')
-            if doubt := darkness(frame.image, picture):
+            if doubt := darkness(frame.image, image):
                 self._warn(f'{stream.input.image_topic}: {doubt}')
-        return View(stream.name, picture, calibration, stamp_ns(frame.image.header), wants_confidence)
+        return View(stream.name, image, calibration, stamp_ns(frame.image.header), wants_confidence)
 
     def _publish(self, work: Work, estimate: Estimate, settings: Settings) -> None:
         work.stream.output.publish(estimate, work.frame.image.header, settings, work.wanted)

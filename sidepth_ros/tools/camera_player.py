@@ -26,21 +26,21 @@ from sidepth_core.data.bags.topics import Choice
 from sidepth_core.errors import ConfigError
 from sidepth_ros.messages.serialized import restamped
 from sidepth_ros.tools.executable import run_node, without_ros_arguments
-from sidepth_ros.tools.sequences import Take, bag_take, synthetic_take
+from sidepth_ros.tools.sequences import MessageSequence, bag_sequence, synthetic_sequence
 
 DISCOVERY_SECONDS = 1.0
 """How long a connection needs, once both ends know of each other, until messages arrive."""
 
 
 class CameraPlayer:
-    """Publishes a take. Reliable like most camera drivers, so that any subscriber can listen."""
+    """Publishes a sequence. Reliable like most camera drivers, so that any subscriber can listen."""
 
-    def __init__(self, node: Node, take: Take, name: str) -> None:
+    def __init__(self, node: Node, sequence: MessageSequence, name: str) -> None:
         self._node = node
-        self._take = take
+        self._sequence = sequence
         qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE)
         self._outputs: dict[str, Publisher[Any]] = {
-            topic: node.create_publisher(kind, f'{name}/{topic}', qos) for topic, kind in take.topics.items()
+            topic: node.create_publisher(kind, f'{name}/{topic}', qos) for topic, kind in sequence.topics.items()
         }
         self.sent = 0
 
@@ -50,7 +50,7 @@ class CameraPlayer:
         Raises:
             ConfigError: If they do not come in time.
         """
-        images = self._outputs[self._take.image_topic]
+        images = self._outputs[self._sequence.image_topic]
         deadline = time.monotonic() + seconds
         while images.get_subscription_count() < count:
             if time.monotonic() > deadline:
@@ -62,15 +62,15 @@ class CameraPlayer:
         time.sleep(DISCOVERY_SECONDS)
 
     def play(self, rate: float) -> None:
-        """Publish every shot when its time has come, stamped with that time."""
+        """Publish every message when its time has come, stamped with that time."""
         start_ns = time.time_ns()
-        for shot in self._take.shots:
-            due_ns = start_ns + round(shot.offset_ns / rate)
+        for message in self._sequence.messages:
+            due_ns = start_ns + round(message.offset_ns / rate)
             wait_ns = due_ns - time.time_ns()
             if wait_ns > 0:
                 time.sleep(wait_ns / 1e9)
-            self._outputs[shot.topic].publish(restamped(shot.data, due_ns))
-            self.sent += shot.topic == self._take.image_topic
+            self._outputs[message.topic].publish(restamped(message.data, due_ns))
+            self.sent += message.topic == self._sequence.image_topic
 
 
 def parser() -> argparse.ArgumentParser:
@@ -98,15 +98,15 @@ def parser() -> argparse.ArgumentParser:
     return commands
 
 
-def load(arguments: argparse.Namespace) -> Take:
+def load(arguments: argparse.Namespace) -> MessageSequence:
     """Return what is to be played."""
     if arguments.bag is not None:
         choice = Choice(image=arguments.image_topic, odometry=arguments.odometry_topic)
-        return bag_take(arguments.bag, choice, frames=arguments.frames)
+        return bag_sequence(arguments.bag, choice, frames=arguments.frames)
     width, _, height = arguments.size.partition('x')
     if not (width.isdigit() and height.isdigit()):
         raise ConfigError(f'--size is {arguments.size!r}, expected WIDTHxHEIGHT, such as 320x200')
-    return synthetic_take(
+    return synthetic_sequence(
         arguments.scene, arguments.seed, arguments.frames or 100, int(width), int(height), arguments.fps
     )
 

@@ -32,7 +32,7 @@ class Gate:
         self._moved_s: float | None = None
 
     def is_open(self, time_s: float, speed_mps: float) -> bool:
-        """Take a speed, and return whether to record.
+        """MessageSequence a speed, and return whether to record.
 
         Args:
             time_s: When it was measured, seconds; time running backwards starts anew.

@@ -31,12 +31,12 @@ KINDS: dict[str, tuple[str, type[Any]]] = {
 """Message types of a bag that are played: topic below the camera's name, and class."""
 
 
-class Shot(NamedTuple):
+class TimedMessage(NamedTuple):
     """One message.
 
     Attributes:
         offset_ns: When it is due, nanoseconds after the first image.
-        topic: A topic of the take.
+        topic: A topic of the sequence.
         data: The message, serialized.
     """
 
@@ -45,32 +45,32 @@ class Shot(NamedTuple):
     data: bytes
 
 
-class Take(NamedTuple):
+class MessageSequence(NamedTuple):
     """A drive, ready to be played.
 
     Attributes:
         image_topic: IMAGE or COMPRESSED.
         topics: Message class of each topic.
-        shots: The drive, in order; of one moment the image comes last, so that its camera_info is there already.
+        messages: The drive, in order; of one moment the image comes last, so that its camera_info is there already.
     """
 
     image_topic: str
     topics: dict[str, type[Any]]
-    shots: list[Shot]
+    messages: list[TimedMessage]
 
 
-def synthetic_take(scene: str, seed: int, frames: int, width: int, height: int, fps: float) -> Take:
+def synthetic_sequence(scene: str, seed: int, frames: int, width: int, height: int, fps: float) -> MessageSequence:
     """Render a drive through the synthetic world: odometry, calibration, exact depth and images."""
     from sidepth_core.data.synthetic import SyntheticSource  # noqa: PLC0415 - brings torch, which a bag does without
 
     source = SyntheticSource(scene=scene, seed=seed, frames=frames, width=width, height=height, fps=fps)
     topics = {ODOMETRY: Odometry, CAMERA_INFO: CameraInfo, EXACT_DEPTH: Image, IMAGE: Image}
-    shots = [
-        Shot(frame.stamp_ns, topic, bytes(serialize_message(message)))
+    messages = [
+        TimedMessage(frame.stamp_ns, topic, bytes(serialize_message(message)))
         for frame in source
         for topic, message in frame_messages(frame)
     ]
-    return Take(IMAGE, topics, _from_zero(shots, IMAGE))
+    return MessageSequence(IMAGE, topics, _from_zero(messages, IMAGE))
 
 
 def frame_messages(frame: Frame) -> Iterator[tuple[str, Any]]:
@@ -88,7 +88,7 @@ def frame_messages(frame: Frame) -> Iterator[tuple[str, Any]]:
             yield topic, image
 
 
-def bag_take(path: Path, choice: Choice, *, frames: int = 0) -> Take:
+def bag_sequence(path: Path, choice: Choice, *, frames: int = 0) -> MessageSequence:
     """Read one camera of a bag, its messages as they are, with its camera_info and the odometry.
 
     Args:
@@ -103,21 +103,22 @@ def bag_take(path: Path, choice: Choice, *, frames: int = 0) -> Take:
         chosen = choose(bag.topics, choice, str(path))
         played = (chosen.odometry, chosen.camera_info, chosen.image)
         wanted = [topic for topic in played if topic and topic.type in KINDS]
-        messages = list(bag.messages([topic.name for topic in wanted]))
+        read = list(bag.messages([topic.name for topic in wanted]))
     topics = {topic.name: KINDS[topic.type] for topic in wanted}
     image_topic = topics[chosen.image.name][0]
-    times = _times(messages)
-    shots = [
-        Shot(time_ns, topics[message.topic][0], message.data)
-        for time_ns, message in zip(times, messages, strict=True)
+    messages = [
+        TimedMessage(time_ns, topics[message.topic][0], message.data)
+        for time_ns, message in zip(_times(read), read, strict=True)
     ]
     order = [name for name, _ in topics.values()]
-    shots.sort(key=lambda shot: (shot.offset_ns, order.index(shot.topic)))
-    shots = _from_zero(shots, image_topic)
-    ends = [index for index, shot in enumerate(shots, 1) if shot.topic == image_topic]
+    messages.sort(key=lambda message: (message.offset_ns, order.index(message.topic)))
+    messages = _from_zero(messages, image_topic)
+    ends = [index for index, message in enumerate(messages, 1) if message.topic == image_topic]
     if not ends:
         raise BagError(f'bag {str(path)!r} holds no message of {chosen.image.name!r}')
-    return Take(image_topic, dict(topics.values()), shots[: ends[frames - 1]] if 0 < frames < len(ends) else shots)
+    if 0 < frames < len(ends):
+        messages = messages[: ends[frames - 1]]
+    return MessageSequence(image_topic, dict(topics.values()), messages)
 
 
 def _times(messages: list[Message]) -> list[int]:
@@ -126,7 +127,7 @@ def _times(messages: list[Message]) -> list[int]:
     return stamps if len(set(stamps)) * 4 > len(stamps) else [message.log_ns for message in messages]
 
 
-def _from_zero(shots: list[Shot], image_topic: str) -> list[Shot]:
+def _from_zero(messages: list[TimedMessage], image_topic: str) -> list[TimedMessage]:
     """Count time from the first image; messages before it are due at once."""
-    start = next((shot.offset_ns for shot in shots if shot.topic == image_topic), 0)
-    return [shot._replace(offset_ns=max(shot.offset_ns - start, 0)) for shot in shots]
+    start = next((message.offset_ns for message in messages if message.topic == image_topic), 0)
+    return [message._replace(offset_ns=max(message.offset_ns - start, 0)) for message in messages]

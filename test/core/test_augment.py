@@ -243,31 +243,31 @@ def test_apply_repeats_a_draw_on_other_images() -> None:
     assert not torch.equal(first.target, second.target)
 
 
-def test_convention_a_mirror_turns_the_seen_motion_to_the_other_side() -> None:
+def test_convention_a_mirror_turns_the_two_view_pose_to_the_other_side() -> None:
     motion = torch.eye(4).repeat(1, 2, 1, 1)
     motion[0, 0, :3, :3] = torch.tensor([[0.8, 0.0, 0.6], [0.0, 1.0, 0.0], [-0.6, 0.0, 0.8]])  # a turn about y
     motion[0, 0, :3, 3] = torch.tensor([0.3, 0.2, 0.1])
-    batch = batch_of(1)._replace(seen_motion=motion)
+    batch = batch_of(1)._replace(two_view_pose=motion)
     mirrored = AugmentSettings(zoom_probability=1, flip_probability=1, jitter_probability=0)
-    found = augment(batch, mirrored, torch.Generator().manual_seed(0), SIZE).seen_motion[0]
+    found = augment(batch, mirrored, torch.Generator().manual_seed(0), SIZE).two_view_pose[0]
     turned_back = torch.tensor([[0.8, 0.0, -0.6], [0.0, 1.0, 0.0], [0.6, 0.0, 0.8]])
     torch.testing.assert_close(found[0, :3, :3], turned_back)
     torch.testing.assert_close(found[0, :3, 3], torch.tensor([-0.3, 0.2, 0.1]))
     torch.testing.assert_close(found[1], torch.eye(4))
-    torch.testing.assert_close(plain(batch, SIZE).seen_motion, batch.seen_motion)
+    torch.testing.assert_close(plain(batch, SIZE).two_view_pose, batch.two_view_pose)
 
 
-def test_convention_seen_points_stay_on_the_pixels_that_show_them() -> None:
+def test_convention_two_view_points_stay_on_the_pixels_that_show_them() -> None:
     batch = batch_of(1)
     row, column = 10, 22
     height, width = CACHED
     batch.images[:] = 0
     batch.images[0, 1, :, row - 1 : row + 2, column - 1 : column + 2] = 255
-    batch.seen_points[0, :, 0] = torch.tensor([(column + 0.5) / width, (row + 0.5) / height, 7.0])
+    batch.two_view_points[0, :, 0] = torch.tensor([(column + 0.5) / width, (row + 0.5) / height, 7.0])
     settings = AugmentSettings(zoom_probability=1, zoom_smallest=0.9, flip_probability=1, jitter_probability=0)
     view = augment(batch, settings, torch.Generator().manual_seed(0), SIZE)
     brightest = int(view.target[0, 0].flatten().argmax())
-    x, y, depth = view.seen_points[0, 1, 0].tolist()
+    x, y, depth = view.two_view_points[0, 1, 0].tolist()
     assert ((x + 1) * SIZE[1] - 1) / 2 == pytest.approx(brightest % SIZE[1], abs=1.5)
     assert ((y + 1) * SIZE[0] - 1) / 2 == pytest.approx(brightest // SIZE[1], abs=1.5)
     assert depth == 7

@@ -9,7 +9,7 @@ from sidepth_core.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint, load_in
 from sidepth_core.data.frames import Frame
 from sidepth_core.data.synthetic import SCENES, SyntheticSource
 from sidepth_core.evaluation.depth_metrics import DepthProtocol, score_constant, score_image
-from sidepth_core.evaluation.subject import load_subject
+from sidepth_core.evaluation.evaluated_model import load_model
 from sidepth_core.inference import DepthEstimator
 
 TAKES = 5
@@ -19,7 +19,7 @@ TAKES = 5
 def held_out(scene: str, takes: int = TAKES, fov_deg: float = 70.0) -> list[Frame]:
     """Return a frame of each of several worlds."""
     frames = SyntheticSource(
-        scene, seed=31, frames=2 * takes, width=416, height=256, take_frames=2, fov_deg=fov_deg
+        scene, seed=31, frames=2 * takes, width=416, height=256, sequence_frames=2, fov_deg=fov_deg
     )
     return [frame for index, frame in enumerate(frames) if index % 2]
 
@@ -67,10 +67,10 @@ def test_its_depth_is_in_metres_through_narrow_and_wide_lenses(fov_deg: float) -
 
 
 def test_its_pose_network_sees_the_direction_of_travel() -> None:
-    subject = load_subject(None, device='cpu')
-    frames = list(SyntheticSource('street', seed=32, frames=6, width=416, height=256, take_frames=2))
+    model = load_model(None, device='cpu')
+    frames = list(SyntheticSource('street', seed=32, frames=6, width=416, height=256, sequence_frames=2))
     for before, now in zip(frames[::2], frames[1::2], strict=True):
-        T_now_before = subject.pose(before.image, now.image)
+        T_now_before = model.pose(before.image, now.image)
         # Driving forwards, what was seen before is nearer now.
         assert T_now_before[2, 3] < 0
         assert abs(T_now_before[0, 3]) < abs(T_now_before[2, 3])

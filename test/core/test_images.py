@@ -16,16 +16,16 @@ RED, GREEN, BLUE = (200, 30, 10), (20, 180, 40), (15, 25, 210)
 
 
 @pytest.fixture
-def picture() -> npt.NDArray[np.uint8]:
-    """Return a picture whose left half is red, whose right half is blue, with a green band below: (8, 12, 3)."""
+def image() -> npt.NDArray[np.uint8]:
+    """Return an image whose left half is red, whose right half is blue, with a green band below: (8, 12, 3)."""
     image = np.zeros((8, 12, 3), np.uint8)
     image[:, :6], image[:, 6:], image[6:] = RED, BLUE, GREEN
     return image
 
 
-def encoded(picture: npt.NDArray[np.uint8], encoding: str) -> npt.NDArray[np.generic]:
-    """Return a picture as a driver would send it, rows without padding."""
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+def encoded(image: npt.NDArray[np.uint8], encoding: str) -> npt.NDArray[np.generic]:
+    """Return an image as a driver would send it, rows without padding."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     by_code = {
         'rgb8': None, 'bgr8': cv2.COLOR_RGB2BGR, 'rgba8': cv2.COLOR_RGB2RGBA, 'bgra8': cv2.COLOR_RGB2BGRA,
         '8UC3': cv2.COLOR_RGB2BGR, '8UC4': cv2.COLOR_RGB2BGRA,
@@ -34,35 +34,35 @@ def encoded(picture: npt.NDArray[np.uint8], encoding: str) -> npt.NDArray[np.gen
     }  # fmt: skip
     if encoding in by_code:
         code = by_code[encoding]
-        values = picture if code is None else cv2.cvtColor(picture, code)
+        values = image if code is None else cv2.cvtColor(image, code)
         return values.astype(np.uint16) * 257 if '16' in encoding else values
     if encoding in {'mono8', '8UC1'}:
         return grey
     if encoding in {'mono16', '16UC1'}:
         return grey.astype(np.uint16) * 257
     if encoding.startswith('bayer'):
-        return mosaic(picture, encoding)
-    return yuv(picture, encoding)
+        return mosaic(image, encoding)
+    return yuv(image, encoding)
 
 
-def mosaic(picture: npt.NDArray[np.uint8], encoding: str) -> npt.NDArray[np.generic]:
-    """Return the colour filter's picture: the four letters are the top left square, row by row."""
+def mosaic(image: npt.NDArray[np.uint8], encoding: str) -> npt.NDArray[np.generic]:
+    """Return the colour filter's image: the four letters are the top left square, row by row."""
     channel = {'r': 0, 'g': 1, 'b': 2}
     letters, bits = encoding[6:10], encoding[10:]
-    values = np.zeros(picture.shape[:2], np.uint8)
+    values = np.zeros(image.shape[:2], np.uint8)
     for index, letter in enumerate(letters):
         row, column = divmod(index, 2)
-        values[row::2, column::2] = picture[row::2, column::2, channel[letter]]
+        values[row::2, column::2] = image[row::2, column::2, channel[letter]]
     return values.astype(np.uint16) * 257 if bits == '16' else values
 
 
-def yuv(picture: npt.NDArray[np.uint8], encoding: str) -> npt.NDArray[np.uint8]:
+def yuv(image: npt.NDArray[np.uint8], encoding: str) -> npt.NDArray[np.uint8]:
     """Return BT.601 limited-range YUV, computed by hand."""
     matrix = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
-    y, u, v = np.round(picture @ matrix.T + [16, 128, 128]).astype(np.uint8).transpose(2, 0, 1)
+    y, u, v = np.round(image @ matrix.T + [16, 128, 128]).astype(np.uint8).transpose(2, 0, 1)
     if encoding in {'nv12', 'nv21'}:
         pair = (u, v) if encoding == 'nv12' else (v, u)
-        colour = np.stack([plane[::2, ::2] for plane in pair], axis=-1).reshape(picture.shape[0] // 2, -1)
+        colour = np.stack([plane[::2, ::2] for plane in pair], axis=-1).reshape(image.shape[0] // 2, -1)
         return np.concatenate([y, colour])
     packed = np.zeros((*y.shape, 2), np.uint8)
     luma, chroma = (1, 0) if encoding in {'yuv422', 'uyvy'} else (0, 1)
@@ -74,15 +74,15 @@ def yuv(picture: npt.NDArray[np.uint8], encoding: str) -> npt.NDArray[np.uint8]:
 @pytest.mark.parametrize('padding', [0, 6])
 @pytest.mark.parametrize('encoding', FORMATS)
 def test_every_encoding_gives_the_colours_back(
-    picture: npt.NDArray[np.uint8], encoding: str, padding: int
+    image: npt.NDArray[np.uint8], encoding: str, padding: int
 ) -> None:
-    rows = np.ascontiguousarray(encoded(picture, encoding)).view(np.uint8)
+    rows = np.ascontiguousarray(encoded(image, encoding)).view(np.uint8)
     rows = rows.reshape(rows.shape[0], -1)
     padded = np.pad(rows, ((0, 0), (0, padding)), constant_values=99)
     found = decode(padded.tobytes(), encoding, 12, 8, padded.shape[1])
-    expected = picture
+    expected = image
     if encoding in {'mono8', 'mono16', '8UC1', '16UC1'}:
-        expected = np.repeat(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+        expected = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
     # A colour filter mixes neighbours, so look where there is one colour around.
     for row, column in ((3, 2), (3, 9)):
         np.testing.assert_allclose(found[row, column].astype(int), expected[row, column].astype(int), atol=3)
@@ -97,8 +97,8 @@ def test_big_endian_16_bit_is_swapped() -> None:
     np.testing.assert_allclose(little[0, :, 0], wide[0] * (255 / 65535), atol=0.51)
 
 
-def test_rgb8_without_padding_is_not_copied(picture: npt.NDArray[np.uint8]) -> None:
-    data = picture.tobytes()
+def test_rgb8_without_padding_is_not_copied(image: npt.NDArray[np.uint8]) -> None:
+    data = image.tobytes()
     assert np.shares_memory(decode(data, 'rgb8', 12, 8), np.frombuffer(data, np.uint8))
 
 
@@ -121,17 +121,17 @@ def test_contradiction_is_named(encoding: str, width: int, height: int, step: in
 
 
 @pytest.mark.parametrize('extension', ['.jpg', '.png'])
-def test_compressed_image_gives_the_colours_back(picture: npt.NDArray[np.uint8], extension: str) -> None:
-    large = picture.repeat(8, 0).repeat(8, 1)
+def test_compressed_image_gives_the_colours_back(image: npt.NDArray[np.uint8], extension: str) -> None:
+    large = image.repeat(8, 0).repeat(8, 1)
     _, data = cv2.imencode(extension, large[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 98])
     found = decode_compressed(data.tobytes())
     assert found.shape == large.shape
     np.testing.assert_allclose(found[24, [16, 72]].astype(int), [RED, BLUE], atol=4)
 
 
-def test_jpeg_padded_with_zeros_is_whole(picture: npt.NDArray[np.uint8]) -> None:
-    _, data = cv2.imencode('.jpg', picture)
-    assert decode_compressed(data.tobytes() + bytes(500)).shape == picture.shape
+def test_jpeg_padded_with_zeros_is_whole(image: npt.NDArray[np.uint8]) -> None:
+    _, data = cv2.imencode('.jpg', image)
+    assert decode_compressed(data.tobytes() + bytes(500)).shape == image.shape
 
 
 @pytest.mark.parametrize(
@@ -143,8 +143,8 @@ def test_jpeg_padded_with_zeros_is_whole(picture: npt.NDArray[np.uint8]) -> None
     ],
 )
 def test_damaged_compressed_image_is_named(
-    picture: npt.NDArray[np.uint8], damage: Callable[[bytes], bytes], words: str
+    image: npt.NDArray[np.uint8], damage: Callable[[bytes], bytes], words: str
 ) -> None:
-    _, data = cv2.imencode('.jpg', picture.repeat(8, 0))
+    _, data = cv2.imencode('.jpg', image.repeat(8, 0))
     with pytest.raises(ImageFormatError, match=words):
         decode_compressed(damage(data.tobytes()))

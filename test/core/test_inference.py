@@ -49,19 +49,19 @@ def estimator() -> DepthEstimator:
     return DepthEstimator(network(), INFO, device='cpu')
 
 
-def picture(height: int, width: int) -> np.ndarray:
+def random_image(height: int, width: int) -> np.ndarray:
     return (probe(height, width)[0].permute(1, 2, 0) * 255).byte().numpy()
 
 
 def test_depth_has_the_pixels_of_the_image_and_the_range_of_the_checkpoint(estimator: DepthEstimator) -> None:
-    depth = estimator(picture(120, 200))
+    depth = estimator(random_image(120, 200))
     assert (depth.shape, depth.dtype) == ((120, 200), np.float32)
     assert depth.flags.c_contiguous
     assert INFO.min_depth_m <= depth.min() < depth.max() <= INFO.max_depth_m
 
 
 def test_depth_is_the_networks_own_at_its_own_size(estimator: DepthEstimator) -> None:
-    image = picture(64, 96)
+    image = random_image(64, 96)
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
     with torch.no_grad():
         expected = disparity_to_depth(network()(pixels / 255).disparity)
@@ -72,7 +72,7 @@ def test_depth_is_the_networks_own_at_its_own_size(estimator: DepthEstimator) ->
 
 
 def test_images_of_another_size_are_resized_without_aliasing(estimator: DepthEstimator) -> None:
-    image = torch.from_numpy(picture(256, 384)).permute(2, 0, 1)[None]
+    image = torch.from_numpy(random_image(256, 384)).permute(2, 0, 1)[None]
     small = F.interpolate(image / 255, size=(64, 96), mode='bilinear', antialias=True)
     depth = estimator.depth(image)
     assert depth.shape == (1, 1, 64, 96)
@@ -85,7 +85,7 @@ def test_the_network_size_can_be_another_than_the_trained_one() -> None:
 
 
 def test_views_and_read_only_images_are_taken_as_they_are(estimator: DepthEstimator) -> None:
-    image = picture(64, 96)
+    image = random_image(64, 96)
     frozen = image.copy()
     frozen.flags.writeable = False
     np.testing.assert_array_equal(estimator(frozen), estimator(image))
@@ -117,18 +117,18 @@ def test_a_tensor_that_is_no_batch_of_images_is_refused(images: Tensor, estimato
 
 def test_a_camera_of_another_size_is_refused(estimator: DepthEstimator) -> None:
     with pytest.raises(ImageFormatError, match='image is 96x64, its camera 200x120'):
-        estimator(picture(64, 96), Camera(200, 120, 100, 100, 100, 60))
+        estimator(random_image(64, 96), Camera(200, 120, 100, 100, 100, 60))
 
 
 def test_the_invariant_convention_needs_no_camera(estimator: DepthEstimator) -> None:
-    image = picture(64, 96)
+    image = random_image(64, 96)
     np.testing.assert_array_equal(estimator(image), estimator(image, Camera(96, 64, 300, 300, 48, 32)))
 
 
 def test_convention_canonical_depth_grows_with_the_focal_length(estimator: DepthEstimator) -> None:
     """Reference 80 px at 96x64. 192x64 with f = 90 is squeezed to fx = 45, fy = 90: sqrt(45 * 90) = 63.64 px."""
     canonical = DepthEstimator(network(), CANONICAL, device='cpu')
-    image = picture(64, 192)
+    image = random_image(64, 192)
     expected = estimator(image) * (63.6396 / 80)
     np.testing.assert_allclose(canonical(image, Camera(192, 64, 90, 90, 95.5, 31.5)), expected, rtol=1e-5)
     assert canonical.size == (64, 96)
@@ -149,7 +149,7 @@ def test_convention_the_canonical_reference_counts_pixels_of_the_network_whateve
 def test_the_canonical_convention_asks_for_a_camera() -> None:
     canonical = DepthEstimator(network(), CANONICAL, device='cpu')
     with pytest.raises(ScaleError, match=r'focal length of 80 px .canonical zoom convention.: give the camera'):
-        canonical(picture(64, 96))
+        canonical(random_image(64, 96))
 
 
 class Ruler(DepthNet):
@@ -210,13 +210,13 @@ def test_a_saved_checkpoint_is_loaded_with_what_was_asked_for(estimator: DepthEs
     loaded = DepthEstimator.load(tmp_path, device='cpu', size=(32, 32), flip=True)
     assert (loaded.info, loaded.size, loaded.flip, loaded.zoom) == (INFO, (32, 32), True, False)
     assert (loaded.engine_name, loaded.precision, loaded.engine_note) == ('eager', 'float32', '')
-    image = picture(64, 96)
+    image = random_image(64, 96)
     np.testing.assert_array_equal(DepthEstimator.load(tmp_path, device='cpu')(image), estimator(image))
 
 
 def test_an_estimator_loads_while_another_one_runs(estimator: DepthEstimator, tmp_path: Path) -> None:
     save_checkpoint(tmp_path, Checkpoint(network(seed=1), None, INFO))
-    image = picture(64, 96)
+    image = random_image(64, 96)
     expected = estimator(image)
     loaded: list[DepthEstimator] = []
 
@@ -238,7 +238,7 @@ def test_an_estimator_loads_while_another_one_runs(estimator: DepthEstimator, tm
 def test_memory_goes_with_the_estimator(engine: str) -> None:
     net = network()
     estimator = DepthEstimator(net, INFO, device='cpu', engine=engine)
-    estimator(picture(64, 96))
+    estimator(random_image(64, 96))
     weights = weakref.ref(next(net.parameters()))
     held = weakref.ref(estimator)
     del net, estimator

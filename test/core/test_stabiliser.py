@@ -13,7 +13,7 @@ from sidepth_core.evaluation.flicker import mean_flicker
 from sidepth_core.stabiliser import Stabiliser
 
 PERIOD_NS = 100_000_000
-PICTURE = torch.rand(1, 3, 24, 40, generator=torch.Generator().manual_seed(0))
+IMAGE = torch.rand(1, 3, 24, 40, generator=torch.Generator().manual_seed(0))
 DEPTH = 5 + 10 * torch.rand(1, 1, 12, 20, generator=torch.Generator().manual_seed(1))
 
 
@@ -32,14 +32,14 @@ def spread(maps: list[torch.Tensor]) -> float:
 def test_scale_jitter_of_a_still_scene_is_damped() -> None:
     stabiliser = Stabiliser()
     raw = [DEPTH * factor for factor in jitter(40, 0.05)]
-    steady = [stabiliser(depth, PICTURE, index * PERIOD_NS, 0.5) for index, depth in enumerate(raw)]
+    steady = [stabiliser(depth, IMAGE, index * PERIOD_NS, 0.5) for index, depth in enumerate(raw)]
     assert spread(steady[10:]) < 0.35 * spread(raw[10:])
 
 
 def test_steady_approach_is_followed_without_lag() -> None:
     stabiliser = Stabiliser()
     raw = [DEPTH * 0.98**index for index in range(60)]
-    steady = [stabiliser(depth, PICTURE, index * PERIOD_NS, 0.5) for index, depth in enumerate(raw)]
+    steady = [stabiliser(depth, IMAGE, index * PERIOD_NS, 0.5) for index, depth in enumerate(raw)]
     error = (steady[-1] / raw[-1]).log().abs().max()
     # 2 % a frame over a time constant of five frames would lag by 10 % in a plain running mean.
     assert error < 0.02
@@ -53,7 +53,7 @@ def closing(speed_mps: float, hold: int = 0) -> list[float]:
 
 def bias(stabiliser: Stabiliser, raw: list[torch.Tensor], truth: list[torch.Tensor]) -> torch.Tensor:
     """Return how much farther than the truth the stabilised maps are, a share, one map a row."""
-    maps = [stabiliser(depth, PICTURE, (index + 1) * PERIOD_NS, 0.5) for index, depth in enumerate(raw)]
+    maps = [stabiliser(depth, IMAGE, (index + 1) * PERIOD_NS, 0.5) for index, depth in enumerate(raw)]
     return torch.stack([(found / true - 1).flatten() for found, true in zip(maps, truth, strict=True)])
 
 
@@ -100,36 +100,36 @@ def test_a_missed_image_does_not_change_the_speed_of_an_approach() -> None:
     stabiliser, distances = Stabiliser(), closing(1.0)
     for index in (index for index in range(len(distances)) if index % 3):
         depth = DEPTH / DEPTH.min() * distances[index]
-        found = stabiliser(depth, PICTURE, (index + 1) * PERIOD_NS, 0.5)
+        found = stabiliser(depth, IMAGE, (index + 1) * PERIOD_NS, 0.5)
         assert (found / depth).max() < 1.05
 
 
-def test_pixels_whose_picture_changed_are_not_smoothed() -> None:
+def test_pixels_whose_image_changed_are_not_smoothed() -> None:
     stabiliser = Stabiliser()
-    stabiliser(DEPTH, PICTURE, 0, 0.5)
+    stabiliser(DEPTH, IMAGE, 0, 0.5)
     moved = DEPTH.clone()
     moved[..., 10:] = 2.0
-    picture = PICTURE.clone()
-    picture[..., 20:] = 1 - picture[..., 20:] / 3
-    found = stabiliser(moved, picture, PERIOD_NS, 0.5)
+    image = IMAGE.clone()
+    image[..., 20:] = 1 - image[..., 20:] / 3
+    found = stabiliser(moved, image, PERIOD_NS, 0.5)
     torch.testing.assert_close(found[..., 12:], moved[..., 12:], rtol=0.05, atol=0)
 
 
 def test_first_map_and_maps_after_a_jump_come_back_as_they_are() -> None:
     stabiliser = Stabiliser()
-    assert stabiliser(DEPTH, PICTURE, 10 * PERIOD_NS, 0.5) is DEPTH
+    assert stabiliser(DEPTH, IMAGE, 10 * PERIOD_NS, 0.5) is DEPTH
     for stamp in (5 * PERIOD_NS, 500 * PERIOD_NS):
         other = DEPTH * 1.5
-        assert stabiliser(other, PICTURE, stamp, 0.5) is other
+        assert stabiliser(other, IMAGE, stamp, 0.5) is other
 
 
-def test_bytes_and_floats_are_the_same_picture() -> None:
-    bytes_picture = (PICTURE * 255).round().to(torch.uint8)
+def test_bytes_and_floats_are_the_same_image() -> None:
+    bytes_image = (IMAGE * 255).round().to(torch.uint8)
     results = []
-    for picture in (bytes_picture, bytes_picture.float() / 255):
+    for image in (bytes_image, bytes_image.float() / 255):
         stabiliser = Stabiliser()
-        stabiliser(DEPTH, picture, 0, 0.5)
-        results.append(stabiliser(DEPTH * 1.1, picture, PERIOD_NS, 0.5))
+        stabiliser(DEPTH, image, 0, 0.5)
+        results.append(stabiliser(DEPTH * 1.1, image, PERIOD_NS, 0.5))
     torch.testing.assert_close(*results)
 
 
@@ -148,9 +148,9 @@ def test_flicker_of_a_synthetic_drive_falls_and_error_does_not_rise() -> None:
     raw: list[DepthMap] = []
     steady: list[DepthMap] = []
     for index, frame in enumerate(frames):
-        depth, picture = network_like(frame, index), torch.from_numpy(frame.image.copy()).permute(2, 0, 1)[None]
+        depth, image = network_like(frame, index), torch.from_numpy(frame.image.copy()).permute(2, 0, 1)[None]
         raw.append(depth[0, 0].numpy())
-        steady.append(stabiliser(depth, picture, frame.stamp_ns, 0.5)[0, 0].numpy())
+        steady.append(stabiliser(depth, image, frame.stamp_ns, 0.5)[0, 0].numpy())
     before, after = (mean_flicker(flicker_pairs(frames, maps)[4:]).total for maps in (raw, steady))
     assert after < 0.5 * before
     assert median_error(frames, steady) < median_error(frames, raw)

@@ -186,7 +186,7 @@ def _as_yaml(value: object) -> str:
 
 
 class FakeCamera:
-    """Publishes pictures and their camera_info as a driver does."""
+    """Publishes images and their camera_info as a driver does."""
 
     def __init__(
         self, graph: Graph, prefix: str = '', width: int = 160, height: int = 96, *, reliable: bool = True
@@ -205,8 +205,8 @@ class FakeCamera:
         # Knowing of a reader is one thing, the reader's knowing of us another.
         self.graph.spin(0.3)
 
-    def picture(self, seed: int = 0) -> npt.NDArray[np.uint8]:
-        """Return a picture with structure, (H, W, 3) uint8."""
+    def pixels(self, seed: int = 0) -> npt.NDArray[np.uint8]:
+        """Return an image with structure, (H, W, 3) uint8."""
         generator = np.random.default_rng(seed)
         coarse = generator.integers(0, 256, (self.height // 16, self.width // 16, 3), dtype=np.uint8)
         return coarse.repeat(16, 0).repeat(16, 1)
@@ -219,21 +219,21 @@ class FakeCamera:
         self._stamp(message.header)
         return message
 
-    def image(self, picture: npt.NDArray[np.uint8] | None = None) -> Any:
-        picture = self.picture() if picture is None else picture
+    def image(self, image: npt.NDArray[np.uint8] | None = None) -> Any:
+        image = self.pixels() if image is None else image
         message = Image(
-            height=picture.shape[0],
-            width=picture.shape[1],
+            height=image.shape[0],
+            width=image.shape[1],
             encoding='rgb8',
-            step=picture.shape[1] * 3,
-            data=array.array('B', picture.tobytes()),
+            step=image.shape[1] * 3,
+            data=array.array('B', image.tobytes()),
         )
         self._stamp(message.header)
         return message
 
     def compressed(self) -> Any:
-        """Return the picture as a JPEG message."""
-        _, data = cv2.imencode('.jpg', self.picture()[..., ::-1])
+        """Return the image as a JPEG message."""
+        _, data = cv2.imencode('.jpg', self.pixels()[..., ::-1])
         message = CompressedImage(format='jpeg', data=array.array('B', data.tobytes()))
         self._stamp(message.header)
         return message
@@ -255,11 +255,11 @@ class FakeCamera:
         for messages in heard:
             messages.clear()
 
-    def send(self, picture: npt.NDArray[np.uint8] | None = None, **info: Any) -> int:
-        """Publish a picture with its camera_info, stamped a tenth of a second after the last; return the stamp."""
+    def send(self, image: npt.NDArray[np.uint8] | None = None, **info: Any) -> int:
+        """Publish an image with its camera_info, stamped a tenth of a second after the last; return the stamp."""
         self.stamp_ns += 100_000_000
         self.infos.publish(self.info(**info))
-        self.images.publish(self.image(picture))
+        self.images.publish(self.image(image))
         return self.stamp_ns
 
 

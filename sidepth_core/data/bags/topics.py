@@ -17,7 +17,7 @@ ODOMETRY = 'nav_msgs/msg/Odometry'
 TWISTS = ('geometry_msgs/msg/TwistStamped', 'geometry_msgs/msg/TwistWithCovarianceStamped')
 SPEEDS = ('std_msgs/msg/Float32', 'std_msgs/msg/Float64')
 NOT_DEPTH = ('disparity', 'mask', 'label', 'segmentation', 'confidence')
-NOT_A_PICTURE = ('depth', *NOT_DEPTH)
+NOT_A_COLOUR_IMAGE = ('depth', *NOT_DEPTH)
 NONE = 'none'
 
 
@@ -109,8 +109,8 @@ def is_rectified_topic(image_topic: str) -> bool:
 def _image(topics: Mapping[str, Topic], name: str | None, bag: str) -> Topic:
     if name is not None:
         return _named(topics, name, [topic for topic in topics.values() if topic.type in IMAGES], bag)
-    pictures = [t for t in _images(topics) if not any(word in t.name.lower() for word in NOT_A_PICTURE)]
-    cameras = _one_a_camera(pictures)
+    images = [t for t in _images(topics) if not any(word in t.name.lower() for word in NOT_A_COLOUR_IMAGE)]
+    cameras = _one_a_camera(images)
     if len(cameras) == 1:
         return cameras[0]
     if cameras:

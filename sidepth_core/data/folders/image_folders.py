@@ -1,4 +1,4 @@
-"""Folders of images as drives: any folder of pictures, and the layout that `sidepth synth` writes.
+"""Folders of images as drives: any folder of images, and the layout that `sidepth synth` writes.
 
 That layout is image/ and, each optional, depth/ with the same names (.npy in metres, or 16-bit PNG), camera.json or a
 calibration YAML, poses.txt (a 3x4 T_world_camera a line, as KITTI odometry has it), times.txt (seconds, one a line) and

@@ -66,7 +66,7 @@ class VideoSource(DeferredSource):
                 raise DatasetError(f'video {str(self.path)!r} does not tell its frame rate: give it as fps')
             last_ns = -1
             while True:
-                found, picture = video.read()
+                found, image = video.read()
                 if not found:
                     break
                 stamp_ns = round(self.report.read / rate * 1e9)
@@ -76,7 +76,7 @@ class VideoSource(DeferredSource):
                     stamp_ns = told_ns if told_ns > last_ns else max(stamp_ns, last_ns + 1)
                 last_ns = stamp_ns
                 self.report.read += 1
-                yield partial(_frame, np.asarray(picture, np.uint8), stamp_ns, camera)
+                yield partial(_frame, np.asarray(image, np.uint8), stamp_ns, camera)
         if self.report.claimed not in {None, self.report.read}:
             self.report.notes.append(f'the video claims {self.report.claimed} frames, {self.report.read} were read')
 
@@ -104,7 +104,7 @@ def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
         video.release()
 
 
-def _frame(picture: Image, stamp_ns: int, camera: Camera | None) -> Frame:
-    height, width = picture.shape[:2]
-    rgb = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+def _frame(image: Image, stamp_ns: int, camera: Camera | None) -> Frame:
+    height, width = image.shape[:2]
+    rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
     return Frame(stamp_ns, rgb, fitted(camera, width, height) if camera else None)

@@ -1,4 +1,4 @@
-"""Prepare recordings for training, once: decode, rectify, sift, resize, and store them so that loading costs nothing.
+"""Prepare recordings for training, once: decode, rectify, select, resize and store frames, so that loading is fast.
 
 The cache folder holds `cache.json` (what it was made of and how), a folder of shards for each source, and at the end
 `clips.npz`, `report.json` and `report.png`. Interrupted at any point, the next call goes on after the last shard.
@@ -23,13 +23,15 @@ import numpy as np
 from sidepth_core.data.deferred import DeferredSource
 from sidepth_core.data.frames import FrameSource, SourceReport
 from sidepth_core.data.prepare.clip_table import ClipTable, Stretches, find_clips
-from sidepth_core.data.prepare.frame_selection import Sifted, sift
+from sidepth_core.data.prepare.frame_selection import SelectionState, select_frames
 from sidepth_core.data.prepare.report import PrepareReport, SourceSummary, draw_motion, median, total
 from sidepth_core.data.prepare.settings import PrepareSettings
 from sidepth_core.data.prepare.shards import Codec, FrameTable, ShardWriter, shard_folders
 from sidepth_core.errors import DatasetError
+from sidepth_core.old_names import cache_file, current_manifest
 
 FORMAT = 1
+SELECTION_FILE = 'selection.json'
 RAW_LIMIT_BYTES = 8 << 30
 GUESSED_FRAMES = 20_000
 SQUEEZE = 1.5
@@ -139,7 +141,7 @@ def _fill(
 ) -> None:
     """Write the shards of one source that are missing."""
     folder = source_folder(out, number)
-    if (folder / 'sifted.json').is_file():
+    if cache_file(folder / SELECTION_FILE).is_file():
         return
     folder.mkdir(exist_ok=True)
     state = _state(folder, item.source)
@@ -149,24 +151,24 @@ def _fill(
         name = folder / f'shard-{len(shard_folders(folder)):05d}'
         return ShardWriter(name, settings.cached_size, codec)
 
-    def tell(state: Sifted) -> None:
+    def tell(state: SelectionState) -> None:
         if progress:
             report = item.source.report
             progress(Progress(report.name, number, count, state.last_seen + 1, report.claimed, state.kept))
 
-    sift(item.source, state, settings, codec, pool, open_shard, tell)
+    select_frames(item.source, state, settings, codec, pool, open_shard, tell)
     state.report = item.source.report
     if not state.kept:
         raise DatasetError(f'{item.source.report.name} has no image fit to learn from: dropped {dict(state.dropped)}')
-    _write_json(folder / 'sifted.json', {**state.to_dict(), 'codec': codec})
+    _write_json(folder / SELECTION_FILE, {**state.to_dict(), 'codec': codec})
 
 
-def _state(folder: Path, source: FrameSource) -> Sifted:
+def _state(folder: Path, source: FrameSource) -> SelectionState:
     """Return what became of the source's images in the shards that are complete."""
     shards = shard_folders(folder)
     if not shards:
-        return Sifted(SourceReport(source.report.name))
-    return Sifted.from_dict(json.loads((shards[-1] / 'report.json').read_text(encoding='utf-8')))
+        return SelectionState(SourceReport(source.report.name))
+    return SelectionState.from_dict(json.loads((shards[-1] / 'report.json').read_text(encoding='utf-8')))
 
 
 def _codec(folder: Path, source: FrameSource, settings: PrepareSettings) -> Codec:
@@ -185,16 +187,16 @@ def _codec(folder: Path, source: FrameSource, settings: PrepareSettings) -> Code
 
 
 def _finish(weighted: Sequence[WeightedSource], out: Path, settings: PrepareSettings) -> PrepareReport:
-    """Find the clips of all sources and write tables, report and picture."""
+    """Find the clips of all sources and write tables, report and figure."""
     found: list[Stretches] = []
     summaries = []
     motions = []
     sequence = 0
     for number, item in enumerate(weighted):
         folder = source_folder(out, number)
-        stored = json.loads((folder / 'sifted.json').read_text(encoding='utf-8'))
+        stored = json.loads(cache_file(folder / SELECTION_FILE).read_text(encoding='utf-8'))
         codec = stored.pop('codec')
-        state = Sifted.from_dict(stored)
+        state = SelectionState.from_dict(stored)
         frames = FrameTable.joined([FrameTable.load(path / 'frames.npz') for path in shard_folders(folder)])
         stretches = find_clips(frames, settings, state.source_width, number, sequence)
         sequence += stretches.sequences
@@ -221,7 +223,7 @@ def _fate(source: SourceSummary) -> str:
 
 def _summary(
     item: WeightedSource,
-    state: Sifted,
+    state: SelectionState,
     frames: FrameTable,
     stretches: Stretches,
     codec: str,
@@ -252,7 +254,7 @@ def _summary(
     )
 
 
-def _squeezed(state: Sifted, settings: PrepareSettings) -> tuple[str, ...]:
+def _squeezed(state: SelectionState, settings: PrepareSettings) -> tuple[str, ...]:
     """Say where images change their shape much: the network then sees what no camera at work will show it."""
     stretch = (settings.width / settings.height) / (state.source_width / state.source_height)
     if 1 / SQUEEZE < stretch < SQUEEZE:
@@ -281,7 +283,7 @@ def _is_complete(out: Path, manifest: dict[str, Any]) -> bool:
     path = out / 'cache.json'
     if not path.is_file():
         return False
-    found = json.loads(path.read_text(encoding='utf-8'))
+    found = json.loads(current_manifest(path.read_text(encoding='utf-8')))
     complete = bool(found.pop('complete'))
     wanted = json.loads(json.dumps(manifest))
     if found != wanted:

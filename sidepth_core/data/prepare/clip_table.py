@@ -82,7 +82,7 @@ def find_clips(
     """Return every clip that the frames of one source make."""
     steps = frames.step_s[np.isfinite(frames.step_s) & (frames.step_s > 0)]
     period_s = float(np.median(steps)) if len(steps) else 0.0
-    dim = blurred(frames.sharpness, settings.gate)
+    dim = blurred(frames.sharpness, settings.frame_selection)
     cut = _cuts(frames, settings, period_s, dim)
     sequence = np.cumsum(cut) - (1 if len(cut) else 0)
     motion = np.where(cut, np.nan, frames.motion_px)
@@ -125,11 +125,11 @@ def _cuts(
     frames: FrameTable, settings: PrepareSettings, period_s: float, dim: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.bool_]:
     """Return before which frames a new stretch begins: the first, after a gap in time, where the scene changes."""
-    longest_s = settings.gate.gap_ratio * period_s
+    longest_s = settings.frame_selection.gap_ratio * period_s
     since_last_s = np.diff(frames.stamp_ns, prepend=frames.stamp_ns[:1]) / 1e9
     # A blurred image cannot be tracked, and is no other scene for that.
     unclear = dim | np.concatenate([dim[:1], dim[:-1]])
-    cut = (frames.step_s > longest_s) | ((frames.tracked_share < settings.gate.min_tracked_share) & ~unclear)
+    cut = (frames.step_s > longest_s) | ((frames.tracked_share < settings.frame_selection.min_tracked_share) & ~unclear)
     cut |= since_last_s > max(STANDING_S, longest_s)
     cut |= since_last_s < 0
     cut[:1] = True

@@ -21,10 +21,11 @@ from sidepth_core.data.prepare.clip_table import ClipTable
 from sidepth_core.data.prepare.report import PrepareReport
 from sidepth_core.data.prepare.shards import Codec, Shard, shard_folders
 from sidepth_core.errors import DatasetError
+from sidepth_core.old_names import cache_file
 
-SEEN_MOTIONS_FILE = 'seen_motions.npz'
-"""Written by measure_seen_motions, for training that asks for it."""
-SEEN_POINTS = 64
+TWO_VIEW_POSES_FILE = 'two_view_poses.npz'
+"""Written by estimate_two_view_poses, for training that asks for it."""
+TWO_VIEW_POINTS = 64
 """So many corners of a motion are kept: enough for a median."""
 
 
@@ -51,7 +52,7 @@ class PreparedDataset(Dataset[Clip]):
         self.report = PrepareReport.load(self.folder / 'report.json')
         self.size = self.report.height, self.report.width
         self.clips = ClipTable.load(self.folder / 'clips.npz')
-        seen = self.folder / SEEN_MOTIONS_FILE
+        seen = cache_file(self.folder / TWO_VIEW_POSES_FILE)
         self._seen = dict(np.load(seen)) if seen.is_file() else {}
         self.weights = self._weights()
         self._shards = self._shards_of_sources()
@@ -80,7 +81,7 @@ class PreparedDataset(Dataset[Clip]):
             torch.from_numpy(clips.distance_m[index].astype(np.float32)),
             self._depth(shard, row),
             self._seen_or_nan('motions', index, (4, 4)),
-            self._seen_or_nan('points', index, (SEEN_POINTS, 3)),
+            self._seen_or_nan('points', index, (TWO_VIEW_POINTS, 3)),
         )
 
     def pose(self, index: int) -> npt.NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""One source into shards: every image decoded, rectified, measured and resized by many threads, and sifted in order."""
+"""Frame selection: threads decode, rectify, measure and resize a source's frames; shards get those worth learning."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ import numpy.typing as npt
 from sidepth_core.camera import Camera
 from sidepth_core.data.deferred import DeferredSource
 from sidepth_core.data.frames import DepthMap, Frame, FrameSource, SourceReport
-from sidepth_core.data.prepare.motion import Look, Motion, exposure_fault, look_at, measure_motion, motion_fault
+from sidepth_core.data.prepare.motion import (
+    ImageStatistics,
+    Motion,
+    exposure_fault,
+    image_statistics,
+    measure_motion,
+    motion_fault,
+)
 from sidepth_core.data.prepare.settings import PrepareSettings
 from sidepth_core.data.prepare.shards import Codec, FrameRow, ShardWriter, encode, inverse_depth
 from sidepth_core.errors import DatasetError
@@ -32,8 +39,8 @@ SPARSE_SHARE = 0.5
 
 
 @dataclass
-class Sifted:
-    """What became of a source's images so far; stored with each shard, so that an interrupted run can go on.
+class SelectionState:
+    """How far the selection of a source's frames is; stored with each shard, so that an interrupted run can go on.
 
     Attributes:
         report: The source's own report.
@@ -62,7 +69,7 @@ class Sifted:
         return {**vars(self), 'report': report, 'dropped': dict(self.dropped)}
 
     @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Sifted:
+    def from_dict(cls, fields: dict[str, Any]) -> SelectionState:
         """Return what to_dict described."""
         report = fields.pop('report')
         report['skipped'] = Counter(report['skipped'])
@@ -78,7 +85,7 @@ class Ready(NamedTuple):
         camera: Camera of the cached image; None where not known.
         image: Encoded image.
         depth: (h, w) float16 inverse depth; None where not known.
-        look: Its measures.
+        statistics: Its sharpness, brightness and contrast.
         size: Width and height of the source's image, pixels.
     """
 
@@ -87,18 +94,18 @@ class Ready(NamedTuple):
     camera: Camera | None
     image: bytes
     depth: npt.NDArray[np.float16] | None
-    look: Look
+    statistics: ImageStatistics
     size: tuple[int, int]
 
 
-def sift(
+def select_frames(
     source: FrameSource,
-    state: Sifted,
+    state: SelectionState,
     settings: PrepareSettings,
     codec: Codec,
     pool: Executor,
     open_shard: Callable[[], ShardWriter],
-    progress: Callable[[Sifted], None],
+    progress: Callable[[SelectionState], None],
 ) -> None:
     """Write the images of a source that are fit to learn from into shards, and keep `state` up to date.
 
@@ -115,7 +122,7 @@ def sift(
             if ready.position <= state.last_seen:
                 continue
             _advance(state, before, ready)
-            motion = adjacent if last is before else measure_motion(last.look, ready.look) if last else None
+            motion = adjacent if last is before else measure_motion(last.statistics, ready.statistics) if last else None
             reason = _fault(ready, motion, settings)
             state.report = source.report
             if reason:
@@ -136,7 +143,7 @@ def sift(
             writer.discard()
 
 
-def _advance(state: Sifted, before: Ready | None, ready: Ready) -> None:
+def _advance(state: SelectionState, before: Ready | None, ready: Ready) -> None:
     state.last_seen = ready.position
     state.source_width, state.source_height = ready.size
     if before:
@@ -146,14 +153,14 @@ def _advance(state: Sifted, before: Ready | None, ready: Ready) -> None:
 
 
 def _fault(ready: Ready, motion: Motion | None, settings: PrepareSettings) -> str | None:
-    fault = exposure_fault(ready.look, settings.gate)
+    fault = exposure_fault(ready.statistics, settings.frame_selection)
     if fault or motion is None:
         return fault
-    return motion_fault(motion, ready.size[0], settings.gate)
+    return motion_fault(motion, ready.size[0], settings.frame_selection)
 
 
 def _measured(
-    source: FrameSource, state: Sifted, settings: PrepareSettings, codec: Codec, pool: Executor
+    source: FrameSource, state: SelectionState, settings: PrepareSettings, codec: Codec, pool: Executor
 ) -> Iterator[tuple[Ready | None, Ready, Motion | None]]:
     """Yield each image with the one before it and the motion between them, from the last one kept on."""
     start = max(state.last_kept, 0)
@@ -176,7 +183,7 @@ def _with_previous(items: Iterable[Ready]) -> Iterator[tuple[Ready | None, Ready
 
 def _with_motion(pair: tuple[Ready | None, Ready]) -> tuple[Ready | None, Ready, Motion | None]:
     before, ready = pair
-    return before, ready, measure_motion(before.look, ready.look) if before else None
+    return before, ready, measure_motion(before.statistics, ready.statistics) if before else None
 
 
 def _made_ready(item: tuple[int, Frame], settings: PrepareSettings, codec: Codec, source: FrameSource) -> Ready:
@@ -190,7 +197,7 @@ def _made_ready(item: tuple[int, Frame], settings: PrepareSettings, codec: Codec
         )
     height, width = settings.cached_size
     image, depth_m, camera = rectified(frame)
-    look = look_at(image)
+    statistics = image_statistics(image)
     shrinks = image.shape[1] >= width and image.shape[0] >= height
     small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     inverse = None
@@ -199,7 +206,7 @@ def _made_ready(item: tuple[int, Frame], settings: PrepareSettings, codec: Codec
     bare = Frame(frame.stamp_ns, np.empty((0, 0, 3), np.uint8), None, frame.speed_mps, frame.T_world_camera)
     cached = camera.resized(width, height) if camera else None
     size = image.shape[1], image.shape[0]
-    return Ready(position, bare, cached, encode(np.asarray(small, np.uint8), codec), inverse, look, size)
+    return Ready(position, bare, cached, encode(np.asarray(small, np.uint8), codec), inverse, statistics, size)
 
 
 def rectified(frame: Frame) -> tuple[npt.NDArray[np.uint8], DepthMap | None, Camera | None]:
@@ -249,7 +256,7 @@ def _row(ready: Ready, motion: Motion | None, step_s: float) -> FrameRow:
         motion_px=motion.pixels if motion else nan,
         tracked_share=motion.tracked_share if motion else 0.0,
         step_s=step_s,
-        sharpness=ready.look.sharpness,
+        sharpness=ready.statistics.sharpness,
         has_depth=ready.depth is not None,
     )
 

@@ -28,8 +28,8 @@ MIN_CORNERS = 12
 UNTIL = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 10, 0.03)
 
 
-class Look(NamedTuple):
-    """What one image looks like.
+class ImageStatistics(NamedTuple):
+    """How sharp, bright and detailed one image is.
 
     Attributes:
         grey: (h, w) uint8, MEASURED_WIDTH wide.
@@ -63,7 +63,7 @@ class Motion(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Gate:
+class FrameSelection:
     """Limits beyond which an image is not used.
 
     Attributes:
@@ -87,14 +87,14 @@ class Gate:
     gap_ratio: float = 3.5
 
 
-def look_at(image: npt.NDArray[np.uint8]) -> Look:
+def image_statistics(image: npt.NDArray[np.uint8]) -> ImageStatistics:
     """Measure one RGB image (H, W, 3)."""
     height, width = image.shape[:2]
     size = MEASURED_WIDTH, max(round(height * MEASURED_WIDTH / width), 1)
     grey = np.asarray(cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY), np.uint8)
     contrast = float(grey.std())
     edges = cv2.Laplacian(grey, cv2.CV_32F)
-    return Look(
+    return ImageStatistics(
         grey,
         width / MEASURED_WIDTH,
         float(edges.var()) / max(contrast**2, 1e-6),
@@ -104,7 +104,7 @@ def look_at(image: npt.NDArray[np.uint8]) -> Look:
     )
 
 
-def measure_motion(first: Look, second: Look) -> Motion:
+def measure_motion(first: ImageStatistics, second: ImageStatistics) -> Motion:
     """Measure the motion from one image of a camera to another."""
     difference = float(cv2.absdiff(first.grey, second.grey).mean())
     found = cv2.goodFeaturesToTrack(first.grey, CORNERS, 0.01, MEASURED_WIDTH / 100)
@@ -117,31 +117,31 @@ def measure_motion(first: Look, second: Look) -> Motion:
     return Motion(pixels, float(good.mean()), difference)
 
 
-def exposure_fault(look: Look, gate: Gate) -> str | None:
+def exposure_fault(statistics: ImageStatistics, limits: FrameSelection) -> str | None:
     """Return what is wrong with an image by itself, if anything."""
-    if look.contrast < gate.min_contrast:
+    if statistics.contrast < limits.min_contrast:
         return 'empty'
-    if look.bright_share > gate.max_bright_share:
+    if statistics.bright_share > limits.max_bright_share:
         return 'over-exposed'
-    if look.dark_share > gate.max_dark_share:
+    if statistics.dark_share > limits.max_dark_share:
         return 'under-exposed'
     return None
 
 
-def motion_fault(motion: Motion, width: int, gate: Gate) -> str | None:
+def motion_fault(motion: Motion, width: int, limits: FrameSelection) -> str | None:
     """Return why an image of this width, moved so since the last one kept, brings nothing new; None if it does."""
-    if motion.difference < gate.duplicate_difference:
+    if motion.difference < limits.duplicate_difference:
         return 'duplicate'
-    if motion.tracked_share >= gate.min_tracked_share and motion.pixels < gate.still_share * width:
+    if motion.tracked_share >= limits.min_tracked_share and motion.pixels < limits.still_share * width:
         return 'still'
     return None
 
 
-def blurred(sharpness: npt.NDArray[np.float64], gate: Gate, window: int = 15) -> npt.NDArray[np.bool_]:
+def blurred(sharpness: npt.NDArray[np.float64], limits: FrameSelection, window: int = 15) -> npt.NDArray[np.bool_]:
     """Return which of N images in order are blurred: much less sharp than the `window` images to either side."""
     padded = np.pad(sharpness, window, mode='reflect' if len(sharpness) > window else 'edge')
     around = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * window + 1), axis=1)
-    return np.asarray(sharpness < gate.blur_ratio * around)
+    return np.asarray(sharpness < limits.blur_ratio * around)
 
 
 def choose_stride(motion_px: npt.NDArray[np.float64], width: int, step_s: float, max_step_s: float = 1.0) -> int:

@@ -1,4 +1,4 @@
-"""What `prepare` did: numbers for people and programs, and a picture of the motion."""
+"""What `prepare` did: numbers for people and programs, and a plot of the motion."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from sidepth_core.data.prepare.motion import Gate
+from sidepth_core.data.prepare.motion import FrameSelection
 from sidepth_core.errors import ConfigError
 
 
@@ -23,7 +23,7 @@ class PrepareSettings:
         codec: 'raw' (uint8, memory speed), 'jpeg' (a tenth of the space), or 'auto': raw up to 8 GiB.
         unknown_camera: What to do without a calibration: 'refuse', or 'learned' where training is to find it.
         depth: Whether to keep depth where a source has it.
-        gate: Which images are not fit to learn from.
+        frame_selection: Which images are not fit to learn from.
         workers: Threads; 0 takes one per core.
     """
 
@@ -35,7 +35,7 @@ class PrepareSettings:
     codec: Literal['auto', 'raw', 'jpeg'] = 'auto'
     unknown_camera: Literal['refuse', 'learned'] = 'refuse'
     depth: bool = True
-    gate: Gate = field(default_factory=Gate)
+    frame_selection: FrameSelection = field(default_factory=FrameSelection)
     workers: int = 0
 
     def __post_init__(self) -> None:

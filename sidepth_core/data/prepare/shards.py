@@ -41,7 +41,7 @@ class FrameRow(NamedTuple):
         motion_px: Motion since the frame before, pixels of the source's width; NaN where not known.
         tracked_share: Share of corners found again, 0..1.
         step_s: Longest step between images since the frame before, those not kept included, seconds.
-        sharpness: See motion.Look.
+        sharpness: See motion.ImageStatistics.
         has_depth: Whether depth.bin holds its depth.
     """
 

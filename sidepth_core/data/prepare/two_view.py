@@ -41,7 +41,7 @@ NOISE_PX = 0.25
 """Standard deviation of a tracked corner, by which the two models are weighed."""
 
 
-class TwoView(NamedTuple):
+class TwoViewGeometry(NamedTuple):
     """What corners tell of the motion between two images.
 
     Attributes:
@@ -57,13 +57,13 @@ class TwoView(NamedTuple):
     points: Floats
 
 
-def seen_motion(before: Image, now: Image, K: Floats) -> Floats | None:
-    """Return T_now_before of `look_at_two_views`, (4, 4), or None."""
-    found = look_at_two_views(before, now, K)
+def two_view_pose(before: Image, now: Image, K: Floats) -> Floats | None:
+    """Return T_now_before of `two_view_geometry`, (4, 4), or None."""
+    found = two_view_geometry(before, now, K)
     return None if found is None else found.T_now_before
 
 
-def look_at_two_views(before: Image, now: Image, K: Floats) -> TwoView | None:
+def two_view_geometry(before: Image, now: Image, K: Floats) -> TwoViewGeometry | None:
     """Return the motion between two images, and the corners that tell it.
 
     None where too few corners are tracked or agree, where the camera stands or only turned, and where all that is seen
@@ -96,7 +96,7 @@ def look_at_two_views(before: Image, now: Image, K: Floats) -> TwoView | None:
         return None
     kept = np.asarray(mask).ravel() > 0
     world = (points[:3] / points[3]).T[kept]
-    return TwoView(rigid(np.asarray(R), np.asarray(t).ravel()), pixels[0][kept], pixels[1][kept], world)
+    return TwoViewGeometry(rigid(np.asarray(R), np.asarray(t).ravel()), pixels[0][kept], pixels[1][kept], world)
 
 
 def _tracked(before: Image, now: Image) -> tuple[Floats, Floats]:

@@ -1,4 +1,4 @@
-"""The motion that is seen between the frames of every clip of a prepared cache, measured once and kept beside it."""
+"""Two-view poses between the frames of every clip of a prepared cache, estimated once and stored in it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sidepth_core.data.clips import Clip
-from sidepth_core.data.prepare.dataset import SEEN_MOTIONS_FILE, SEEN_POINTS, PreparedDataset
-from sidepth_core.data.prepare.two_view import TwoView, look_at_two_views
+from sidepth_core.data.prepare.dataset import TWO_VIEW_POINTS, TWO_VIEW_POSES_FILE, PreparedDataset
+from sidepth_core.data.prepare.two_view import TwoViewGeometry, two_view_geometry
+from sidepth_core.old_names import cache_file
 
 Floats = npt.NDArray[np.float64]
 Progress = Callable[[int, int], object]
@@ -25,31 +26,32 @@ RULES = 2
 """Of what is believed; what other rules measured is measured again."""
 
 
-class SeenMotions(NamedTuple):
-    """What is seen of a clip's motion; NaN where too little is, or neighbouring motions contradict each other.
+class TwoViewPoses(NamedTuple):
+    """Poses of a clip's frames from corners; NaN where too few are tracked, or neighbouring poses disagree.
 
     Attributes:
-        motions: As Clip.seen_motion has them, (N-1, 4, 4).
-        points: As Clip.seen_points has them, (N-1, SEEN_POINTS, 3).
+        motions: As Clip.two_view_pose has them, (N-1, 4, 4).
+        points: As Clip.two_view_points has them, (N-1, TWO_VIEW_POINTS, 3).
     """
 
     motions: Floats
     points: Floats
 
 
-def measure_seen_motions(folder: Path, progress: Progress = lambda _done, _of: None) -> None:
-    """Write what `clip_motions` says of every clip into the cache, unless it is there already by today's rules.
+def estimate_two_view_poses(folder: Path, progress: Progress = lambda _done, _of: None) -> None:
+    """Write what `two_view_poses_of` says of every clip into the cache, unless it is there already by today's rules.
 
     Raises:
         DatasetError: If the folder is no complete cache.
     """
-    path = folder / SEEN_MOTIONS_FILE
-    if path.is_file() and _rules(path) == RULES:
+    path = folder / TWO_VIEW_POSES_FILE
+    stored = cache_file(path)
+    if stored.is_file() and _rules(stored) == RULES:
         return
     cache = PreparedDataset(folder)
-    found: list[SeenMotions] = []
+    found: list[TwoViewPoses] = []
     for index in range(len(cache)):
-        found.append(clip_motions(cache[index]))
+        found.append(two_view_poses_of(cache[index]))
         progress(index + 1, len(cache))
     motions, points = (np.stack(column).astype(np.float32) for column in zip(*found, strict=True))
     staged = path.with_suffix('.partial')
@@ -63,7 +65,7 @@ def _rules(path: Path) -> int:
         return int(columns['rules']) if 'rules' in columns else 1
 
 
-def clip_motions(clip: Clip) -> SeenMotions:
+def two_view_poses_of(clip: Clip) -> TwoViewPoses:
     """Return what corners tell of the motion from the middle frame of a clip to each other one, in order of time.
 
     Where odometry says that the camera stands, what moves in its images is not the camera.
@@ -73,13 +75,13 @@ def clip_motions(clip: Clip) -> SeenMotions:
     middle = len(images) // 2
     size = np.array(images[0].shape[1::-1])
     count = len(images) - 1
-    seen = SeenMotions(np.full((count, 4, 4), np.nan), np.full((count, SEEN_POINTS, 3), np.nan))
+    seen = TwoViewPoses(np.full((count, 4, 4), np.nan), np.full((count, TWO_VIEW_POINTS, 3), np.nan))
     for place, other in enumerate(index for index in range(len(images)) if index != middle):
         first, second = sorted((other, middle))
         driven_m, seconds = clip.distance_m[first:second].sum(), clip.dt_s[first:second].sum()
         if driven_m < STANDING_MPS * seconds:  # false where nobody measured
             continue
-        found = look_at_two_views(images[first], images[second], K)
+        found = two_view_geometry(images[first], images[second], K)
         if found is not None:
             is_past = other < middle
             seen.motions[place] = np.linalg.inv(found.T_now_before) if is_past else found.T_now_before
@@ -90,13 +92,13 @@ def clip_motions(clip: Clip) -> SeenMotions:
     return seen
 
 
-def _points(found: TwoView, size: npt.NDArray[np.int64], *, in_later: bool) -> Floats:
-    """Return up to SEEN_POINTS corners, evenly chosen: relative column and row in one of the images, depth there."""
+def _points(found: TwoViewGeometry, size: npt.NDArray[np.int64], *, in_later: bool) -> Floats:
+    """Return up to TWO_VIEW_POINTS corners, evenly chosen: relative column and row in one image, and depth there."""
     pixels = found.now_px if in_later else found.before_px
     T = found.T_now_before if in_later else np.eye(4)
     depth = (found.points @ T[:3, :3].T + T[:3, 3])[:, 2]
     points = np.column_stack([(pixels + 0.5) / size, depth])
-    chosen: Floats = points[:: max(-(-len(points) // SEEN_POINTS), 1)]
+    chosen: Floats = points[:: max(-(-len(points) // TWO_VIEW_POINTS), 1)]
     return chosen
 
 

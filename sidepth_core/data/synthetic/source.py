@@ -14,10 +14,11 @@ from sidepth_core.data.frames import Frame, SourceReport
 from sidepth_core.data.synthetic.drive import SCENES, Drive
 from sidepth_core.data.synthetic.sensor import CAMERA, Sensor, expose
 from sidepth_core.errors import ConfigError
+from sidepth_core.old_names import current_source
 
 PERFECT = Sensor()
-TAKE_GAP_S = 10.0
-"""Time between two takes of a source: no reader may take them for neighbours."""
+SEQUENCE_GAP_S = 10.0
+"""Time between two sequences of a source: no reader may take them for neighbours."""
 
 
 @dataclass
@@ -27,7 +28,7 @@ class SyntheticSource:
     The same arguments give the same bytes on one machine, and frame i is the same however many frames are asked for.
 
     Attributes:
-        scene: 'street', 'highway', 'corridor', 'room', or 'mixed': takes of all of them.
+        scene: 'street', 'highway', 'corridor', 'room', or 'mixed': sequences of all of them.
         seed: Everything follows from it: the world, its light, the camera's mount, the drive.
         frames: How many.
         width: Image width, pixels; ignored where camera is given.
@@ -37,7 +38,7 @@ class SyntheticSource:
         fps: Frames a second.
         moving_objects: Whether traffic and people move.
         sensor: Effects of the sensor; Sensor() has none.
-        take_frames: After so many frames a new world begins, 10 s later; None: never, in a mixed source 50.
+        sequence_frames: After so many frames a new world begins, 10 s later; None: never, in a mixed source 50.
         device: Where to render, 'cpu' or 'cuda'.
         report: What was rendered.
         camera_or_default: The camera, given or made of fov_deg.
@@ -56,7 +57,7 @@ class SyntheticSource:
     fps: float = 10.0
     moving_objects: bool = False
     sensor: Sensor = CAMERA
-    take_frames: int | None = None
+    sequence_frames: int | None = None
     device: str = 'cpu'
     report: SourceReport = field(init=False)
     camera_or_default: Camera = field(init=False)
@@ -71,10 +72,12 @@ class SyntheticSource:
         for name in ('frames', 'width', 'height', 'fps'):
             if not getattr(self, name) > 0:
                 raise ConfigError(f'{name} of a synthetic drive is {getattr(self, name)!r}: it must be positive')
-        if self.seed < 0 or (self.take_frames is not None and self.take_frames < 1):
-            raise ConfigError(f'seed {self.seed!r} must be 0 or more, take_frames {self.take_frames!r} at least 1')
+        if self.seed < 0 or (self.sequence_frames is not None and self.sequence_frames < 1):
+            raise ConfigError(
+                f'seed {self.seed!r} must be 0 or more, sequence_frames {self.sequence_frames!r} at least 1'
+            )
         self.camera_or_default = self.camera or Camera.pinhole(self.width, self.height, self.fov_deg)
-        self._take = self.take_frames or (50 if self.scene == 'mixed' else self.frames)
+        self._sequence = self.sequence_frames or (50 if self.scene == 'mixed' else self.frames)
         self.report = self._fresh_report()
 
     def __iter__(self) -> Iterator[Frame]:
@@ -82,37 +85,37 @@ class SyntheticSource:
         self.report = self._fresh_report()
         drive = None
         for index in range(self.frames):
-            take, part = self.place_of(index)
+            sequence, part = self.place_of(index)
             if part == 0 or drive is None:
-                drive = self.drive(take)
+                drive = self.drive(sequence)
             self.report.read += 1
             self.report.used += 1
-            yield self._frame(drive, take, part)
+            yield self._frame(drive, sequence, part)
 
-    def drive(self, take: int = 0) -> Drive:
-        """Return the drive of a take, to look at any of its moments through any camera."""
+    def drive(self, sequence: int = 0) -> Drive:
+        """Return the drive of a sequence, to look at any of its moments through any camera."""
         scene = self.scene
         if scene == 'mixed':
-            scene = tuple(SCENES)[(self.seed + take) % len(SCENES)]
-        seed = self.seed if take == 0 else int(np.random.SeedSequence([self.seed, take]).generate_state(1)[0])
+            scene = tuple(SCENES)[(self.seed + sequence) % len(SCENES)]
+        seed = self.seed if sequence == 0 else int(np.random.SeedSequence([self.seed, sequence]).generate_state(1)[0])
         return Drive(scene, seed, fps=self.fps, moving_objects=self.moving_objects, device=self.device)
 
     def place_of(self, index: int) -> tuple[int, int]:
-        """Return the take that a frame belongs to, and its number in that take."""
-        return divmod(index, self._take)
+        """Return the sequence that a frame belongs to, and its number in that sequence."""
+        return divmod(index, self._sequence)
 
     def frame(self, index: int) -> Frame:
         """Return one frame without those before it."""
-        take, part = self.place_of(index)
-        return self._frame(self.drive(take), take, part)
+        sequence, part = self.place_of(index)
+        return self._frame(self.drive(sequence), sequence, part)
 
-    def _frame(self, drive: Drive, take: int, part: int) -> Frame:
+    def _frame(self, drive: Drive, sequence: int, part: int) -> Frame:
         camera = self.camera_or_default
         time_s = part / self.fps
         rendering = drive.render(part, camera)
         motion = drive.motion(part, camera, rendering.depth_m, self.sensor.shutter) if self.sensor.shutter else None
         return Frame(
-            round((take * (self._take / self.fps + TAKE_GAP_S) + time_s) * 1e9),
+            round((sequence * (self._sequence / self.fps + SEQUENCE_GAP_S) + time_s) * 1e9),
             expose(rendering.image, self.sensor, drive.seed, part, time_s, motion),
             camera,
             drive.speed_mps(time_s),
@@ -127,12 +130,12 @@ class SyntheticSource:
     def from_text(cls, text: str) -> SyntheticSource:
         """Return the source that a text like 'synthetic:street?seed=3&frames=300&width=416&height=128' names.
 
-        Keys: seed, frames, width, height, fov, fps, moving (0 or 1), sensor (0 or 1), take, device.
+        Keys: seed, frames, width, height, fov, fps, moving (0 or 1), sensor (0 or 1), sequence, device.
 
         Raises:
             ConfigError: If a key is unknown (the nearest valid one is named) or a value cannot work.
         """
-        scene, _, query = text.removeprefix('synthetic:').partition('?')
+        scene, _, query = current_source(text).removeprefix('synthetic:').partition('?')
         values: dict[str, object] = {}
         for key, value in parse_qsl(query, keep_blank_values=True):
             if key not in _KEYS:
@@ -162,6 +165,6 @@ _KEYS: dict[str, tuple[str, Callable[[str], object]]] = {
     'fps': ('fps', float),
     'moving': ('moving_objects', _switch),
     'sensor': ('sensor', lambda text: CAMERA if _switch(text) else PERFECT),
-    'take': ('take_frames', int),
+    'sequence': ('sequence_frames', int),
     'device': ('device', str),
 }

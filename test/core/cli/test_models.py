@@ -84,7 +84,7 @@ def test_predict_of_one_image_is_the_estimators_depth(
 ) -> None:
     image = drive / 'left_2.png'
     arguments = ['predict', str(image), '--out', str(tmp_path), '--checkpoint', checkpoint, '--format', format_]
-    assert main([*arguments, '--device', 'cpu', '--no-pictures', '--size', '64x32', '--post', 'flip']) == 0
+    assert main([*arguments, '--device', 'cpu', '--no-figures', '--size', '64x32', '--post', 'flip']) == 0
     (path,) = (tmp_path / 'depth').iterdir()
     found = read_depth(path, {'kitti': 256}.get(format_, 1000))
     pixels = cv2.cvtColor(cv2.imread(str(image)), cv2.COLOR_BGR2RGB)
@@ -117,7 +117,7 @@ def test_predict_says_metres_of_a_canonical_network_only_where_the_camera_or_its
 def test_predict_takes_every_nth_frame_up_to_a_limit(checkpoint: str, tmp_path: Path) -> None:
     source = 'synthetic:street?seed=1&frames=6&width=96&height=64'
     arguments = ['predict', source, '--out', str(tmp_path), '--checkpoint', checkpoint, '--device', 'cpu']
-    assert main([*arguments, '--every', '2', '--limit', '2', '--no-pictures', '--format', 'npy']) == 0
+    assert main([*arguments, '--every', '2', '--limit', '2', '--no-figures', '--format', 'npy']) == 0
     assert sorted(path.name for path in (tmp_path / 'depth').iterdir()) == ['000000.npy', '000002.npy']
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from sidepth_core.data.frames import Frame
 from sidepth_core.errors import ConfigError
-from sidepth_core.evaluation.measures import PoseMeasure, Sight
+from sidepth_core.evaluation.metrics import FrameEstimate, PoseMetric
 from sidepth_core.evaluation.pose_metrics import (
     align,
     ate_rmse,
@@ -163,12 +163,12 @@ def test_a_missing_true_pose_ends_the_stretch_and_costs_a_perfect_motion_nothing
     missing: tuple[int, ...], frames: int
 ) -> None:
     truth = curved(30)
-    measure = PoseMeasure('similarity', scaled=False)
+    measure = PoseMetric('similarity', scaled=False)
     for index, pose in enumerate(truth):
         known = None if index in missing else pose
         frame = Frame(index * 10**8, np.zeros((2, 2, 3), np.uint8), T_world_camera=known)
         motion = np.linalg.inv(pose) @ truth[index - 1] if index else None
-        measure.add(Sight(index, frame, np.ones((2, 2), np.float32), motion))
+        measure.add(FrameEstimate(index, frame, np.ones((2, 2), np.float32), motion))
     scores = measure.result()
     assert scores is not None
     assert scores.frames == frames

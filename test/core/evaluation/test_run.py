@@ -24,13 +24,13 @@ from sidepth_core.cli import evaluate as command
 from sidepth_core.data.frames import DepthMap, Frame, Image
 from sidepth_core.data.synthetic import SyntheticSource
 from sidepth_core.errors import ConfigError, DatasetError
-from sidepth_core.evaluation.comparison import Comparison, Row, before_after, compare, comparison_picture
+from sidepth_core.evaluation.comparison import Comparison, Row, before_after, compare, draw_comparison
 from sidepth_core.evaluation.depth_metrics import DepthProtocol, DepthScores
-from sidepth_core.evaluation.gallery import sample_picture
+from sidepth_core.evaluation.evaluated_model import EvaluatedModel, load_model, rectified
+from sidepth_core.evaluation.figures import draw_sample
 from sidepth_core.evaluation.report import print_drive
 from sidepth_core.evaluation.run import DriveEvaluation, EvaluationSettings, evaluate, evaluate_frames
-from sidepth_core.evaluation.same_motion import fit_by_same_motion
-from sidepth_core.evaluation.subject import Subject, load_subject, rectified
+from sidepth_core.evaluation.shared_poses import fit_with_shared_poses
 from sidepth_core.evaluation.zoom_metrics import zoomed_depth
 from sidepth_core.models import DepthNet, PoseNet
 
@@ -38,7 +38,7 @@ SOURCE = SyntheticSource('street', seed=5, frames=6, width=208, height=64)
 FRAMES = list(SOURCE)
 
 
-class Oracle(Subject):
+class Oracle(EvaluatedModel):
     """A network that knows the world: its depth is the truth times `factor`, its motion the truth."""
 
     factor = 1.0
@@ -84,13 +84,13 @@ def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope='module')
-def subject(checkpoint_folder: Path) -> Subject:
-    return load_subject(checkpoint_folder, device='cpu')
+def model(checkpoint_folder: Path) -> EvaluatedModel:
+    return load_model(checkpoint_folder, device='cpu')
 
 
 @pytest.fixture(scope='module')
-def oracle(subject: Subject) -> Oracle:
-    return Oracle('oracle', subject.estimator, subject.pose_net)
+def oracle(model: EvaluatedModel) -> Oracle:
+    return Oracle('oracle', model.estimator, model.pose_net)
 
 
 @pytest.fixture(scope='module')
@@ -130,7 +130,7 @@ def test_true_depth_and_motion_explain_the_next_frame(perfect: DriveEvaluation) 
 
 def test_relative_depth_is_put_to_scale_once_for_flicker(oracle: Oracle, perfect: DriveEvaluation) -> None:
     shrunk = Shrunk('shrunk', oracle.estimator, oracle.pose_net)
-    relative = evaluate(shrunk, SOURCE, EvaluationSettings(measures=('depth', 'flicker')))
+    relative = evaluate(shrunk, SOURCE, EvaluationSettings(metrics=('depth', 'flicker')))
     assert relative.depth is not None
     assert relative.depth.ratio == pytest.approx(4)
     assert relative.flicker is not None
@@ -147,9 +147,9 @@ def test_a_gap_in_time_is_no_motion(oracle: Oracle) -> None:
     assert result.flicker.pairs == len(FRAMES) - 2
 
 
-def test_what_a_drive_does_not_allow_is_said(subject: Subject) -> None:
+def test_what_a_drive_does_not_allow_is_said(model: EvaluatedModel) -> None:
     bare = [replace(frame, depth_m=None, T_world_camera=None) for frame in FRAMES[:2]]
-    result = evaluate_frames(subject, bare, EvaluationSettings(), 'bare')
+    result = evaluate_frames(model, bare, EvaluationSettings(), 'bare')
     assert result.depth is result.pose is result.flicker is None
     assert result.synthesis is not None
     assert len(result.notes) == 1
@@ -157,20 +157,20 @@ def test_what_a_drive_does_not_allow_is_said(subject: Subject) -> None:
     assert 'synthesis' not in result.notes[0]
 
 
-def test_every_and_limit_choose_the_frames(subject: Subject) -> None:
-    result = evaluate_frames(subject, FRAMES, EvaluationSettings(measures=('depth',), every=2, limit=2), 'few')
+def test_every_and_limit_choose_the_frames(model: EvaluatedModel) -> None:
+    result = evaluate_frames(model, FRAMES, EvaluationSettings(metrics=('depth',), every=2, limit=2), 'few')
     assert result.depth is not None
     assert [row.place for row in result.depth.rows] == [0, 2]
 
 
-def test_pictures_are_spread_over_the_drive_and_end_with_the_worst(subject: Subject) -> None:
-    result = evaluate_frames(subject, FRAMES, EvaluationSettings(measures=('depth',), pictures=2), 'few')
+def test_pictures_are_spread_over_the_drive_and_end_with_the_worst(model: EvaluatedModel) -> None:
+    result = evaluate_frames(model, FRAMES, EvaluationSettings(metrics=('depth',), figures=2), 'few')
     assert result.depth is not None
     worst = max(result.depth.rows, key=lambda row: row.score.scaled.abs_rel)
     assert [sample.is_worst for sample in result.samples] == [False, False, True]
     assert result.samples[0].place == 0
     assert result.samples[-1].place == worst.place
-    assert sample_picture(result.samples[0]).shape[1] == 1600
+    assert draw_sample(result.samples[0]).shape[1] == 1600
 
 
 def test_a_distorted_frame_is_rectified_with_its_depth() -> None:
@@ -199,7 +199,7 @@ def test_tables_print_every_measure_within_80_characters(perfect: DriveEvaluatio
 def test_the_command_writes_what_it_measured(checkpoint_folder: Path, tmp_path: Path) -> None:
     arguments = ['--checkpoint', str(checkpoint_folder), '--depth', '--zoom', '--post', 'flip', '--crop', 'garg']
     source = 'synthetic:street?seed=3&frames=3&width=128&height=64'
-    assert command.main([*arguments, '--device', 'cpu', '--pictures', '2', '--out', str(tmp_path), source]) == 0
+    assert command.main([*arguments, '--device', 'cpu', '--figures', '2', '--out', str(tmp_path), source]) == 0
     scores = json.loads((tmp_path / 'scores.json').read_text())
     drive = scores['drives'][0]
     assert scores['checkpoint']['flip'] is True
@@ -209,9 +209,9 @@ def test_the_command_writes_what_it_measured(checkpoint_folder: Path, tmp_path: 
     assert drive['pose'] is None
     rows = list(csv.DictReader((tmp_path / 'scores.csv').open()))
     assert np.mean([float(row['abs_rel']) for row in rows]) == pytest.approx(drive['depth']['median_scaled']['abs_rel'])
-    pictures = sorted((tmp_path / 'pictures').rglob('*.png'))
-    assert len(pictures) == 3
-    assert cv2.imread(str(pictures[0])).shape[1] == 1600
+    figures = sorted((tmp_path / 'figures').rglob('*.png'))
+    assert len(figures) == 3
+    assert cv2.imread(str(figures[0])).shape[1] == 1600
 
 
 def test_drives_that_were_evaluated_are_written_whatever_becomes_of_the_next(
@@ -220,7 +220,7 @@ def test_drives_that_were_evaluated_are_written_whatever_becomes_of_the_next(
     (tmp_path / 'broken').mkdir()
     (tmp_path / 'broken' / '1.png').write_bytes(b'no image')
     first = 'synthetic:street?seed=3&frames=1&width=64&height=64'
-    arguments = ['--checkpoint', str(checkpoint_folder), '--device', 'cpu', '--pictures', '0', '--depth']
+    arguments = ['--checkpoint', str(checkpoint_folder), '--device', 'cpu', '--figures', '0', '--depth']
     with pytest.raises(DatasetError, match='no usable image'):
         command.main([*arguments, '--out', str(tmp_path / 'out'), first, str(tmp_path / 'broken')])
     assert len(json.loads((tmp_path / 'out' / 'scores.json').read_text())['drives']) == 1
@@ -228,28 +228,28 @@ def test_drives_that_were_evaluated_are_written_whatever_becomes_of_the_next(
 
 def test_unknown_measures_and_numbers_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"measure 'dept' is not one of .*; alignment 'x' .*; every"):
-        EvaluationSettings(measures=('dept',), alignment='x', every=0)
+        EvaluationSettings(metrics=('dept',), alignment='x', every=0)
 
 
-def test_a_comparison_says_which_checkpoint_is_better(subject: Subject, oracle: Oracle) -> None:
-    settings = EvaluationSettings(measures=('depth', 'synthesis'), pictures=2)
-    comparison = compare(subject, oracle, FRAMES[:4], settings)
+def test_a_comparison_says_which_checkpoint_is_better(model: EvaluatedModel, oracle: Oracle) -> None:
+    settings = EvaluationSettings(metrics=('depth', 'synthesis'), figures=2)
+    comparison = compare(model, oracle, FRAMES[:4], settings)
     assert comparison.is_better
     assert comparison.rows[0].name.startswith('AbsRel')
     assert comparison.rows[0].gain == pytest.approx(1, abs=1e-4)
-    assert not compare(oracle, subject, FRAMES[:4], settings).is_better
+    assert not compare(oracle, model, FRAMES[:4], settings).is_better
     console = Console(file=io.StringIO(), width=120)
     console.print(before_after(comparison))
     assert 'better in AbsRel' in console.file.getvalue()  # type: ignore[attr-defined]
-    assert comparison_picture(comparison).shape[1] == 1600
+    assert draw_comparison(comparison).shape[1] == 1600
     assert json.dumps(comparison.to_dict())
 
 
 @pytest.mark.parametrize(
     ('synthesis', 'step', 'is_metric', 'verdict'),
     [
-        (0.198, 0.02, True, r'^the new checkpoint is better in view synthesis, same motion \(\+1\.0%\)$'),
-        (0.199, 0.02, True, r'is not better: view synthesis, same motion \(\+0\.5%\) gains less than 1%'),
+        (0.198, 0.02, True, r'^the new checkpoint is better in view synthesis error, shared poses \(\+1\.0%\)$'),
+        (0.199, 0.02, True, r'is not better: view synthesis error, shared poses \(\+0\.5%\) gains less than 1%'),
         (0.150, 0.06, True, 'is better'),
         (0.150, 0.08, True, r'is not better: it gains in .* loses its metres: .* 0\.020 to 0\.080, more than 0\.05'),
         (0.150, math.nan, True, 'loses its metres'),
@@ -260,7 +260,7 @@ def test_better_weights_gain_enough_and_keep_their_metres(
     synthesis: float, step: float, is_metric: bool, verdict: str
 ) -> None:
     rows = (
-        Row('view synthesis, same motion', 0.2, synthesis),
+        Row('view synthesis error, shared poses', 0.2, synthesis),
         Row('ATE in m', 0.1, 0.9),
         Row('depth scale by true motion, |log|', 0.02, step),
     )
@@ -280,14 +280,14 @@ class Flat(Oracle):
         return np.full(image.shape[:2], 12, np.float32)
 
 
-def test_flat_depth_is_found_out_however_good_its_motion_is(subject: Subject, oracle: Oracle) -> None:
-    # The subject's pose network is untrained: with motion of its own, even true depth explains nothing.
-    layout = Oracle('layout', subject.estimator, None)
-    flat = Flat('flat', subject.estimator, subject.pose_net)
-    first, second = fit_by_same_motion(layout, flat, FRAMES[:4])
+def test_flat_depth_is_found_out_however_good_its_motion_is(model: EvaluatedModel, oracle: Oracle) -> None:
+    # The model's pose network is untrained: with motion of its own, even true depth explains nothing.
+    layout = Oracle('layout', model.estimator, None)
+    flat = Flat('flat', model.estimator, model.pose_net)
+    first, second = fit_with_shared_poses(layout, flat, FRAMES[:4])
     assert first.error < 0.7 * second.error
     bare = [replace(frame, T_world_camera=None) for frame in FRAMES[:4]]
-    first, second = fit_by_same_motion(layout, oracle, bare)
+    first, second = fit_with_shared_poses(layout, oracle, bare)
     assert first.error == pytest.approx(second.error)
     assert math.isnan(first.factor)
 
@@ -307,14 +307,14 @@ class Lost(Flat):
 def test_without_odometry_corners_show_which_depth_is_flat(oracle: Oracle) -> None:
     layout, lost = Oracle('layout', oracle.estimator, None), Lost('lost', oracle.estimator, oracle.pose_net)
     bare = [replace(frame, T_world_camera=None) for frame in FRAMES[:4]]
-    first, second = fit_by_same_motion(layout, lost, bare)
+    first, second = fit_with_shared_poses(layout, lost, bare)
     assert first.error < 0.8 * second.error
 
 
 def test_a_true_path_tells_how_far_depth_is_from_metres(oracle: Oracle) -> None:
     near = Oracle('near', oracle.estimator, None)
     object.__setattr__(near, 'factor', 0.8)
-    first, second = fit_by_same_motion(oracle, near, FRAMES[:4])
+    first, second = fit_with_shared_poses(oracle, near, FRAMES[:4])
     assert first.factor == pytest.approx(1, rel=0.03)
     assert second.factor == pytest.approx(1.25, rel=0.03)
 
@@ -331,13 +331,13 @@ def test_metres_are_judged_by_known_depth_where_there_is_some() -> None:
     assert 'AbsRel, as it is 0.300 to 0.360' in Comparison(worse, drive, drive, is_metric=True).verdict
 
 
-def test_a_comparison_without_labels_is_decided_by_view_synthesis(subject: Subject, oracle: Oracle) -> None:
+def test_a_comparison_without_labels_is_decided_by_view_synthesis(model: EvaluatedModel, oracle: Oracle) -> None:
     bare = [replace(frame, depth_m=None, T_world_camera=None) for frame in FRAMES[:4]]
-    comparison = compare(subject, oracle, bare, EvaluationSettings())
-    assert comparison.rows[0].name == 'view synthesis, same motion'
+    comparison = compare(model, oracle, bare, EvaluationSettings())
+    assert comparison.rows[0].name == 'view synthesis error, shared poses'
     assert comparison.is_better
     with pytest.raises(DatasetError, match='cannot tell the checkpoints apart'):
-        compare(subject, oracle, bare[:1], EvaluationSettings())
+        compare(model, oracle, bare[:1], EvaluationSettings())
 
 
 def test_lidar_sweeps_score_images_of_every_size(real_data: Path, checkpoint_folder: Path, tmp_path: Path) -> None:

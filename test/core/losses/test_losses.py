@@ -426,7 +426,7 @@ def test_no_loss_and_no_gradient_is_nan_on_images_without_texture(kind: str, hal
             depth_shape=depth_shape(depth, 2 + torch.rand_like(depth)),
             depth_gradient=depth_gradient(depth, 2 + torch.rand_like(depth)),
             self_distillation=self_distillation(depth, depth.detach() * 1.1),
-            seen_motion=motion_term(motion, torch.eye(4).expand(2, 4, 4)),
+            two_view_pose=motion_term(motion, torch.eye(4).expand(2, 4, 4)),
         )
         total = terms.total(LossWeights(*[1] * len(terms)))
     total.backward()

@@ -24,13 +24,13 @@ from sidepth_core.data.synthetic import SyntheticSource
 from sidepth_core.data.synthetic.export import write_folder
 from sidepth_core.errors import ConfigError
 from sidepth_core.training import clip_data
+from sidepth_core.training.collapse import CollapseError
 from sidepth_core.training.fit import fit, save_camera, scale_of
-from sidepth_core.training.health import CollapseError
 from sidepth_core.training.metrics import read_metric
-from sidepth_core.training.parts import Parts, Source
 from sidepth_core.training.recipes import load_recipe, render_recipe
 from sidepth_core.training.settings import ObjectiveSettings, Recipe
 from sidepth_core.training.sources import open_sources, prepare_sources
+from sidepth_core.training.split import Source, Split
 
 DEBUG = load_recipe(Path(__file__).parents[3] / 'training' / 'debug.yaml')
 MODULE = 'import sys; from sidepth_core.cli import main; sys.exit(main(sys.argv[1:]))'
@@ -51,7 +51,7 @@ def recipe(cache: Path, tmp_path: Path) -> Recipe:
         out=str(tmp_path / 'run'),
         data=replace(DEBUG.data, cache=str(cache)),
         objective=ObjectiveSettings(),
-        watch=replace(DEBUG.watch, validate_every=100, picture_every=100, save_every=100),
+        watch=replace(DEBUG.watch, validate_every=100, figure_every=100, save_every=100),
     )
 
 
@@ -71,11 +71,11 @@ def test_the_debug_recipe_trains_two_steps_and_its_folder_explains_itself(cache:
     folder = fit(recipe).folder
     assert load_recipe(folder / 'config.yaml') == recipe
     assert json.loads((folder / 'environment.json').read_text())['versions']['torch'] == torch.__version__.split('+')[0]
-    for term in ('photometric', 'speed', 'zoom_consistency', 'self_distillation', 'seen_motion', 'depth', 'loss'):
+    for term in ('photometric', 'speed', 'zoom_consistency', 'self_distillation', 'two_view_pose', 'depth', 'loss'):
         assert len(read_metric(folder / 'metrics.csv', f'train/{term}')) == 2, term
     for score in ('photometric', 'abs_rel', 'abs_rel_unscaled', 'speed'):
         assert read_metric(folder / 'metrics.csv', f'val/{score}'), score
-    assert [path.name for path in (folder / 'pictures').iterdir()] == ['step-0000002.png']
+    assert [path.name for path in (folder / 'figures').iterdir()] == ['step-0000002.png']
     assert list((folder / 'tensorboard').glob('events*'))
     for name in ('last', 'best'):
         info = load_checkpoint(folder / name).info
@@ -124,7 +124,7 @@ def test_a_camera_that_nobody_knows_is_learned_and_written_down(recipe: Recipe, 
     assert 'learned camera' in run.notes[0]
     assert run.comparison is not None
     assert run.comparison.rows[0].name == 'AbsRel, median-scaled'
-    assert any(row.name == 'view synthesis, same motion' for row in run.comparison.rows)
+    assert any(row.name == 'view synthesis error, shared poses' for row in run.comparison.rows)
 
 
 def test_a_learned_camera_that_depth_could_not_use_yet_is_said_to_be_for_the_next_run(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_one_clip_can_be_learned_by_heart(recipe: Recipe) -> None:
         watch=replace(recipe.watch, collapse_checks=0),
     )
     clips = open_sources(one)[0]
-    first = clips._replace(parts=clips.parts._replace(train=clips.parts.train[:1]))
+    first = clips._replace(split=clips.split._replace(train=clips.split.train[:1]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clip_data, 'open_sources', lambda _: [first])
         folder = fit(one).folder
@@ -157,7 +157,7 @@ def test_a_killed_run_goes_on_bit_for_bit(recipe: Recipe, tmp_path: Path) -> Non
     recipe = replace(
         recipe,
         steps=6,
-        objective=replace(recipe.objective, self_distillation=0.1, seen_motion=1.0),
+        objective=replace(recipe.objective, self_distillation=0.1, two_view_pose=1.0),
         watch=replace(recipe.watch, save_every=2, validate_every=3),
     )
     whole = fit(replace(recipe, out=str(tmp_path / 'whole'))).folder
@@ -233,7 +233,7 @@ def test_two_processes_get_the_gradient_of_one_with_twice_the_batch(recipe: Reci
         torch.testing.assert_close(double[name], gradient, rtol=1e-3, atol=tolerance, msg=name)
 
 
-def test_fine_tuning_ends_with_a_table_and_a_picture_on_frames_it_never_saw(recipe: Recipe, tmp_path: Path) -> None:
+def test_fine_tuning_ends_with_a_table_and_an_image_on_frames_it_never_saw(recipe: Recipe, tmp_path: Path) -> None:
     start = fit(replace(recipe, out=str(tmp_path / 'start'))).folder / 'last'
     tuned = replace(
         recipe,
@@ -278,7 +278,7 @@ def test_a_folder_in_use_is_refused(recipe: Recipe) -> None:
 
 
 def source_with(distance_share: float) -> Source:
-    return Source('drive', 1.0, [], Parts([], [], []), distance_share, 0.0, True, (64, 96), (64, 96))  # type: ignore[arg-type] # no clips needed
+    return Source('drive', 1.0, [], Split([], [], []), distance_share, 0.0, True, (64, 96), (64, 96))  # type: ignore[arg-type] # no clips needed
 
 
 @pytest.mark.parametrize(

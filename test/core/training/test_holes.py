@@ -57,9 +57,9 @@ def test_clips_with_holes_are_left_out_of_training_only(
 
     monkeypatch.setattr(holes, 'hole_share', share)
     data = replace(recipe.data, hole_checkpoint=str(first_round), max_hole_share=0.02)
-    sifted = holes.without_holes(source, data, torch.device('cpu'))
-    assert sifted.parts.train == [clip for place, clip in enumerate(source.parts.train) if place % 3 != 1]
-    assert sifted.parts.validation == source.parts.validation
+    kept = holes.without_holes(source, data, torch.device('cpu'))
+    assert kept.split.train == [clip for place, clip in enumerate(source.split.train) if place % 3 != 1]
+    assert kept.split.validation == source.split.validation
     with pytest.raises(DatasetError, match=r'every clip has holes over more than 0% of the image: raise data'):
         holes.without_holes(source, replace(data, max_hole_share=0.0), torch.device('cpu'))
 

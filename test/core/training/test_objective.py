@@ -9,7 +9,7 @@ import torch
 
 from sidepth_core.augment import AugmentedBatch, AugmentSettings, augment, plain
 from sidepth_core.data.clips import Batch, Clip, collate
-from sidepth_core.data.prepare.two_view_poses import clip_motions
+from sidepth_core.data.prepare.two_view_poses import two_view_poses_of
 from sidepth_core.data.synthetic import SyntheticSource
 from sidepth_core.geometry import depth_to_disparity, warp
 from sidepth_core.inference import DepthEstimator
@@ -28,7 +28,7 @@ EVERYTHING = ObjectiveSettings(
     depth_shape=0.5,
     depth_gradient=0.5,
     self_distillation=0.1,
-    seen_motion=1.0,
+    two_view_pose=1.0,
     motion_mask=True,
     speed=0.1,
 )
@@ -122,11 +122,11 @@ def forward(length: float = 1.0) -> torch.Tensor:
     return motion
 
 
-SEEN = ObjectiveSettings(seen_motion=1.0)
+SEEN = ObjectiveSettings(two_view_pose=1.0)
 
 
-def test_depth_is_moved_by_the_seen_motion_as_far_as_was_driven(networks: Networks) -> None:
-    view = view_of(noise()._replace(seen_motion=forward(), distance_m=torch.tensor([[1.5, 2.5]] * 2)))
+def test_depth_is_moved_by_the_two_view_pose_as_far_as_was_driven(networks: Networks) -> None:
+    view = view_of(noise()._replace(two_view_pose=forward(), distance_m=torch.tensor([[1.5, 2.5]] * 2)))
     outcome = evaluate(networks, view, SEEN, precision='float32')
     for index, metres in enumerate((1.5, 2.5)):
         T_source_target = forward(metres)[:, index]
@@ -135,7 +135,7 @@ def test_depth_is_moved_by_the_seen_motion_as_far_as_was_driven(networks: Networ
     assert outcome.motion is not None
     known = torch.cat([forward(1.5)[:, 0], forward(2.5)[:, 1]])
     term = motion_term(torch.cat(outcome.motion.T_source_target), known)
-    torch.testing.assert_close(outcome.terms.seen_motion, term)
+    torch.testing.assert_close(outcome.terms.two_view_pose, term)
 
 
 def test_what_depth_learns_does_not_hang_on_the_pose_network_where_motion_is_seen(networks: Networks) -> None:
@@ -145,7 +145,7 @@ def test_what_depth_learns_does_not_hang_on_the_pose_network_where_motion_is_see
             return PoseEstimate(torch.full((len(first), 3), 0.2), torch.full((len(first), 3), 5.0))
 
     wild = Networks(networks.depth_net, Wild(), networks.info).eval()  # type: ignore[arg-type] # answers like one
-    seen = view_of(noise()._replace(seen_motion=forward()))
+    seen = view_of(noise()._replace(two_view_pose=forward()))
     unseen = view_of(noise())
     tame_error, wild_error = (evaluate(n, seen, SEEN, precision='float32').terms.photometric for n in (networks, wild))
     torch.testing.assert_close(tame_error, wild_error)
@@ -156,10 +156,11 @@ def test_what_depth_learns_does_not_hang_on_the_pose_network_where_motion_is_see
     assert tame_error != wild_error
 
 
-def test_without_odometry_depth_of_the_corners_says_how_long_the_seen_motion_is(networks: Networks) -> None:
-    batch = noise()._replace(seen_motion=forward(), distance_m=torch.full((2, 2), math.nan))
-    batch.seen_points[0, :, :3] = torch.tensor([[0.3, 0.3, 8.0], [0.7, 0.6, 8.0], [0.5, 0.5, -1.0]])  # the last: behind
-    batch.seen_motion[1] = math.nan  # there, the pose network's motion has to do
+def test_without_odometry_depth_of_the_corners_says_how_long_the_two_view_pose_is(networks: Networks) -> None:
+    batch = noise()._replace(two_view_pose=forward(), distance_m=torch.full((2, 2), math.nan))
+    # The last one lies behind the camera.
+    batch.two_view_points[0, :, :3] = torch.tensor([[0.3, 0.3, 8.0], [0.7, 0.6, 8.0], [0.5, 0.5, -1.0]])
+    batch.two_view_pose[1] = math.nan  # there, the pose network's motion has to do
     view = view_of(batch)
     networks.zero_grad()
     outcome = evaluate(networks, view, SEEN, precision='float32')
@@ -183,7 +184,7 @@ def test_depth_learns_nothing_where_no_motion_was_seen(networks: Networks) -> No
     gradients = {}
     for name, seen in (('none', torch.full_like(half, math.nan)), ('half', half)):
         networks.zero_grad()
-        terms = evaluate(networks, view_of(noise()._replace(seen_motion=seen)), SEEN, precision='float32').terms
+        terms = evaluate(networks, view_of(noise()._replace(two_view_pose=seen)), SEEN, precision='float32').terms
         terms.total(SEEN.weights).backward()
         gradients[name] = [
             max(float(parameter.grad.abs().max()) for parameter in part.parameters() if parameter.grad is not None)
@@ -203,8 +204,8 @@ def test_view_synthesis_pulls_at_the_scale_of_depth_only_where_distance_was_meas
             return factor * super().depth(disparity, K)
 
     factor = torch.ones((), requires_grad=True)
-    batch = noise()._replace(seen_motion=forward(), distance_m=torch.full((2, 2), metres))
-    batch.seen_points[:] = 0.5
+    batch = noise()._replace(two_view_pose=forward(), distance_m=torch.full((2, 2), metres))
+    batch.two_view_points[:] = 0.5
     scaled = Scaled(networks.depth_net, networks.pose_net, networks.info).eval()
     outcome = evaluate(scaled, view_of(batch), SEEN, precision='float32')
     assert outcome.terms.photometric is not None
@@ -244,7 +245,7 @@ def test_better_depth_is_chosen_although_its_own_motion_is_worse(networks: Netwo
     places = torch.stack([torch.from_numpy(np.asarray(frame.T_world_camera)[:3, 3]) for frame in frames])
     K, driven = torch.from_numpy(camera.matrix).float(), places.diff(dim=0).norm(dim=1).float()
     clip = Clip(images, K, torch.full((2,), 0.1), driven, depth_m, nothing, nothing[:, :, :3])
-    clip = clip._replace(seen_motion=torch.from_numpy(clip_motions(clip).motions).float())
+    clip = clip._replace(two_view_pose=torch.from_numpy(two_view_poses_of(clip).motions).float())
     view = plain(collate([clip]), (208, 320), SIZE)
     true_m = depth_m[None].clamp(1, 99)
     layout, flat = Knowing(networks, true_m, 0.02), Knowing(networks, torch.full_like(true_m, 12.0), 0.0)
@@ -254,10 +255,10 @@ def test_better_depth_is_chosen_although_its_own_motion_is_worse(networks: Netwo
         assert term is not None
         return float(term)
 
-    by_own_motion = ObjectiveSettings(auto_mask=False)
-    assert error(layout, by_own_motion) > error(flat, by_own_motion)
-    by_seen_motion = replace(by_own_motion, seen_motion=1.0)
-    assert error(layout, by_seen_motion) < 0.8 * error(flat, by_seen_motion)
+    by_predicted_pose = ObjectiveSettings(auto_mask=False)
+    assert error(layout, by_predicted_pose) > error(flat, by_predicted_pose)
+    by_two_view_pose = replace(by_predicted_pose, two_view_pose=1.0)
+    assert error(layout, by_two_view_pose) < 0.8 * error(flat, by_two_view_pose)
 
 
 @pytest.mark.parametrize('grey', [0, 255])

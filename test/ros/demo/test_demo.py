@@ -1,4 +1,4 @@
-"""The demo: three processes, one bag, one table, one picture."""
+"""The demo: three processes, one bag, one table, one image."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def run_demo(environment: dict[str, str], *arguments: object) -> subprocess.Pope
 
 @pytest.mark.ros
 @pytest.mark.slow
-def test_demo_ends_with_a_table_a_picture_and_a_bag(
+def test_demo_ends_with_a_table_an_image_and_a_bag(
     ros_environment: dict[str, str], tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     slow = ('--frames', 12, '--rate', 0.5, '-p', 'threads:=1')
@@ -61,10 +61,10 @@ def test_demo_ends_with_a_table_a_picture_and_a_bag(
     received = int(re.search(r'depth images received\s+│\s+(\d+)', said)[1])  # type: ignore[index]
     assert re.search(r'AbsRel against exact depth, as published\s+│\s+\d+\.\d{3}', said)
     (run,) = tmp_path.iterdir()
-    picture = cv2.imread(str(run / 'demo.png'))
+    image = cv2.imread(str(run / 'demo.png'))
     assert str(run / 'demo.png') in said
-    assert picture.shape[1] == 1600
-    assert picture.std() > 20
+    assert image.shape[1] == 1600
+    assert image.std() > 20
     with BagFiles(run / 'bag') as bag:
         messages = [message.topic for message in bag.messages(bag.topics)]
         assert bag.notes == []
@@ -204,5 +204,5 @@ def test_cloud_is_seen_from_above_in_its_own_colours() -> None:
     colours[...] = 0x0000FF00
     points[..., 3] = colours.view(np.float32)
     message = PointCloud2(height=24, width=32, point_step=16, row_step=512, data=points.tobytes())
-    picture = cloud_view(message, camera)
-    assert (picture == (0, 255, 0)).all(axis=-1).sum() > 32
+    image = cloud_view(message, camera)
+    assert (image == (0, 255, 0)).all(axis=-1).sum() > 32

@@ -36,18 +36,18 @@ CODECS = list({type(codec).__name__: codec for codec in (NumpyCodec(), make_code
 
 
 @pytest.fixture
-def picture() -> npt.NDArray[np.uint8]:
-    """Return a picture with a gradient in each channel, (32, 48, 3)."""
+def image() -> npt.NDArray[np.uint8]:
+    """Return an image with a gradient in each channel, (32, 48, 3)."""
     rows, columns = np.mgrid[0:32, 0:48]
     return np.stack([rows * 7, columns * 5, (rows + columns) * 3], axis=-1).astype(np.uint8)
 
 
-def message_of(picture: npt.NDArray[np.generic], encoding: str, padding: int = 0) -> Image:
-    rows = np.ascontiguousarray(picture).view(np.uint8).reshape(picture.shape[0], -1)
+def message_of(image: npt.NDArray[np.generic], encoding: str, padding: int = 0) -> Image:
+    rows = np.ascontiguousarray(image).view(np.uint8).reshape(image.shape[0], -1)
     rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=77)
     data = array.array('B', rows.tobytes())
     return Image(
-        height=picture.shape[0], width=picture.shape[1], encoding=encoding, step=rows.shape[1], data=data
+        height=image.shape[0], width=image.shape[1], encoding=encoding, step=rows.shape[1], data=data
     )
 
 
@@ -55,16 +55,16 @@ def message_of(picture: npt.NDArray[np.generic], encoding: str, padding: int = 0
 @pytest.mark.parametrize('padding', [0, 10])
 @pytest.mark.parametrize('encoding', ['rgb8', 'bgr8', 'rgba8', 'bgra8', 'mono8', '8UC1', '8UC3', 'mono16', '16UC1'])
 def test_every_codec_gives_rgb(
-    picture: npt.NDArray[np.uint8], codec: Codec, encoding: str, padding: int
+    image: npt.NDArray[np.uint8], codec: Codec, encoding: str, padding: int
 ) -> None:
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     sent = {
-        'rgb8': picture, 'bgr8': picture[..., ::-1], '8UC3': picture[..., ::-1],
-        'rgba8': cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA), 'bgra8': cv2.cvtColor(picture, cv2.COLOR_RGB2BGRA),
+        'rgb8': image, 'bgr8': image[..., ::-1], '8UC3': image[..., ::-1],
+        'rgba8': cv2.cvtColor(image, cv2.COLOR_RGB2RGBA), 'bgra8': cv2.cvtColor(image, cv2.COLOR_RGB2BGRA),
         'mono8': grey, '8UC1': grey, 'mono16': grey.astype(np.uint16) * 257, '16UC1': grey.astype(np.uint16) * 257,
     }[encoding]  # fmt: skip
     found = decode_message(message_of(sent, encoding, padding), codec)
-    expected = picture if sent.ndim == 3 else np.repeat(grey[..., None], 3, axis=2)
+    expected = image if sent.ndim == 3 else np.repeat(grey[..., None], 3, axis=2)
     np.testing.assert_allclose(found.astype(int), expected.astype(int), atol=1)
 
 
@@ -92,21 +92,21 @@ def test_every_codec_gives_the_colour_of_a_plain_area(codec: Codec, encoding: st
 
 
 @pytest.mark.parametrize('codec', CODECS, ids=lambda codec: type(codec).__name__)
-def test_every_codec_reads_big_endian(picture: npt.NDArray[np.uint8], codec: Codec) -> None:
-    message = message_of((picture[..., 0].astype(np.uint16) * 257).astype('>u2'), 'mono16')
+def test_every_codec_reads_big_endian(image: npt.NDArray[np.uint8], codec: Codec) -> None:
+    message = message_of((image[..., 0].astype(np.uint16) * 257).astype('>u2'), 'mono16')
     message.is_bigendian = 1
-    np.testing.assert_allclose(decode_message(message, codec)[..., 1].astype(int), picture[..., 0], atol=1)
+    np.testing.assert_allclose(decode_message(message, codec)[..., 1].astype(int), image[..., 0], atol=1)
 
 
 @pytest.mark.parametrize('codec', CODECS, ids=lambda codec: type(codec).__name__)
 @pytest.mark.parametrize('kind', ['colour', 'grey', 'alpha', '16 bits'])
-def test_every_codec_reads_compressed(picture: npt.NDArray[np.uint8], codec: Codec, kind: str) -> None:
-    grey = picture[..., 0]
+def test_every_codec_reads_compressed(image: npt.NDArray[np.uint8], codec: Codec, kind: str) -> None:
+    grey = image[..., 0]
     sent, expected = {
-        'colour': (picture[..., ::-1], picture),
+        'colour': (image[..., ::-1], image),
         'grey': (grey, np.repeat(grey[..., None], 3, axis=2)),
-        'alpha': (cv2.cvtColor(picture, cv2.COLOR_RGB2BGRA), picture),
-        '16 bits': (picture[..., ::-1].astype(np.uint16) * 256, picture),
+        'alpha': (cv2.cvtColor(image, cv2.COLOR_RGB2BGRA), image),
+        '16 bits': (image[..., ::-1].astype(np.uint16) * 256, image),
     }[kind]
     _, data = cv2.imencode('.png', sent)
     message = CompressedImage(format='png', data=array.array('B', data.tobytes()))
@@ -114,8 +114,8 @@ def test_every_codec_reads_compressed(picture: npt.NDArray[np.uint8], codec: Cod
 
 
 @pytest.mark.parametrize('codec', CODECS, ids=lambda codec: type(codec).__name__)
-def test_every_codec_names_the_same_fault(picture: npt.NDArray[np.uint8], codec: Codec) -> None:
-    message = message_of(picture, 'rgb8')
+def test_every_codec_names_the_same_fault(image: npt.NDArray[np.uint8], codec: Codec) -> None:
+    message = message_of(image, 'rgb8')
     message.step = 20
     with pytest.raises(ImageFormatError, match='step 20 is shorter than a row'):
         decode_message(message, codec)
@@ -130,7 +130,7 @@ def test_every_codec_names_the_same_fault(picture: npt.NDArray[np.uint8], codec:
         ('rgb8', np.arange(144, dtype=np.uint8).reshape(6, 8, 3)),
     ],
 )
-def test_picture_survives_the_way_there_and_back(encoding: str, values: npt.NDArray[np.generic]) -> None:
+def test_image_survives_the_way_there_and_back(encoding: str, values: npt.NDArray[np.generic]) -> None:
     message = NumpyCodec().cv2_to_imgmsg(values, encoding)
     assert (message.encoding, message.height, message.width) == (encoding, 6, 8)
     np.testing.assert_array_equal(NumpyCodec().imgmsg_to_cv2(message), values)
@@ -152,8 +152,8 @@ def test_array_that_does_not_fit_its_encoding_is_refused() -> None:
     ('mono16', 4095, True), ('bayer_rggb16', 1023, True), ('mono16', 65520, False), ('mono8', 15, False),
 ])  # fmt: skip
 def test_twelve_bits_in_sixteen_are_noticed(encoding: str, brightest: int, *, is_dark: bool) -> None:
-    picture = np.full((2, 2, 3), round(brightest * 255 / 65535) if '16' in encoding else brightest, np.uint8)
-    assert ('shift' in darkness(Image(encoding=encoding), picture)) is is_dark
+    image = np.full((2, 2, 3), round(brightest * 255 / 65535) if '16' in encoding else brightest, np.uint8)
+    assert ('shift' in darkness(Image(encoding=encoding), image)) is is_dark
 
 
 def test_buffer_is_used_again_until_the_size_changes() -> None:

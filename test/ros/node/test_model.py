@@ -1,4 +1,4 @@
-"""The running model: one pass for pictures of any sizes, and loading beside it."""
+"""The running model: one pass for images of any sizes, and loading beside it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytest.importorskip('rclpy', reason='rclpy is not installed: `make setup` brings
 from ros_graph import PATIENCE_S, write_checkpoint
 
 from sidepth_core.errors import CheckpointError
-from sidepth_ros.node.model import Loader, Model, load_estimator, make_scale, resized_picture, same_model
+from sidepth_ros.node.model import Loader, Model, load_estimator, make_scale, resized_image, same_model
 from sidepth_ros.node.parameters import Settings
 
 
@@ -26,13 +26,13 @@ def test_pictures_of_different_sizes_go_through_in_one_pass(settings: Settings) 
     estimator = load_estimator(settings, 2)
     model = Model(estimator, make_scale(settings, estimator.info))
     generator = torch.Generator().manual_seed(0)
-    pictures = [
+    images = [
         torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8, generator=generator) for size in ((96, 160), (64, 128))
     ]
-    together = model.depth(pictures, torch.tensor([100.0, 80.0]))
+    together = model.depth(images, torch.tensor([100.0, 80.0]))
     assert together.shape == (2, 1, 32, 64)
-    for index, picture in enumerate(pictures):
-        alone = model.depth([picture], torch.tensor([100.0]))
+    for index, image in enumerate(images):
+        alone = model.depth([image], torch.tensor([100.0]))
         torch.testing.assert_close(together[index : index + 1], alone, rtol=1e-3, atol=0)
 
 
@@ -42,7 +42,7 @@ def test_canonical_weights_say_metres_by_each_cameras_focal_length(tmp_path: Pat
     estimator = load_estimator(settings, 2)
     model = Model(estimator, make_scale(settings, estimator.info))
     large = torch.randint(0, 256, (1, 3, 64, 128), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    small = resized_picture(large, 32, 64)
+    small = resized_image(large, 32, 64)
     # The same camera, once with half of the pixels across and down; then one that sees half as wide.
     together = model.depth([large, small], torch.tensor([100.0, 50.0]))
     torch.testing.assert_close(together[:1], together[1:], rtol=0.02, atol=0)

@@ -89,7 +89,7 @@ def test_cloud_agrees_with_depth_and_camera_info(camera: FakeCamera, stride: int
         graph.hearing(PointCloud2, 'depth/points') as clouds,
     ):
         camera.send_until_heard(depths, infos, clouds)
-        stamp = camera.send(camera.picture(seed=1))
+        stamp = camera.send(camera.pixels(seed=1))
         graph.spin_until(lambda: depths and infos and clouds, 'depth, camera_info and points')
     assert [stamp_of(heard[0]) for heard in (depths, infos, clouds)] == [stamp] * 3
     cloud, depth, k = clouds[0], depth_of(depths[0]), np.asarray(infos[0].k).reshape(3, 3)
@@ -107,17 +107,17 @@ def test_cloud_agrees_with_depth_and_camera_info(camera: FakeCamera, stride: int
     np.testing.assert_allclose(pixels[..., 1] / pixels[..., 2], rows, atol=1e-3)
 
 
-def test_cloud_has_the_colours_of_the_picture(camera: FakeCamera) -> None:
+def test_cloud_has_the_colours_of_the_image(camera: FakeCamera) -> None:
     graph = camera.graph
     assert graph.set_parameters('depth', cloud_stride=1).successful
-    picture = camera.picture(seed=2)
+    image = camera.pixels(seed=2)
     with graph.hearing(PointCloud2, 'depth/points') as clouds:
         camera.send_until_heard(clouds)
-        camera.send(picture)
+        camera.send(image)
         graph.spin_until(lambda: clouds, 'a cloud')
     packed = np.frombuffer(clouds[0].data, np.uint32).reshape(96, 160, 4)[..., 3]
     colours = np.stack([packed >> 16 & 255, packed >> 8 & 255, packed & 255], axis=-1)
-    np.testing.assert_array_equal(colours, picture)
+    np.testing.assert_array_equal(colours, image)
 
 
 def test_other_images_say_the_same_as_the_depth_image(camera: FakeCamera) -> None:

@@ -38,7 +38,7 @@ def camera(
 
 
 def median_depth(camera: FakeCamera) -> float:
-    """Return the median depth of one fixed picture now."""
+    """Return the median depth of one fixed image now."""
     with camera.graph.hearing(Image, 'depth/image') as heard:
         camera.send_until_heard(heard)
         camera.send()
@@ -166,7 +166,7 @@ def test_damaged_checkpoint_leaves_the_old_one_running(
     status = status_of(diagnostics[-1], 'depth: model')
     assert status.level == 1
     assert 'truncated' in status.message
-    # Asking for what runs takes the complaint back.
+    # Asking for what runs takes the reason back.
     assert graph.set_parameters('depth', checkpoint=old).successful
     with graph.hearing(DiagnosticArray, '/diagnostics') as diagnostics:
         graph.spin_until(lambda: len(diagnostics) > 1, 'diagnostics')

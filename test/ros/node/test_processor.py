@@ -1,4 +1,4 @@
-"""What the processor makes of pictures, with a network that the test knows the answer of."""
+"""What the processor makes of images, with a network that the test knows the answer of."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SETTINGS = Settings(range_gate=False)
 
 
 class BrightnessModel:
-    """Stands where the network stands: depth is 1 m for black to 11 m for white, at half the size of the picture."""
+    """Stands where the network stands: depth is 1 m for black to 11 m for white, at half the size of the image."""
 
     device = torch.device('cpu')
     far = 100.0
@@ -38,13 +38,13 @@ class BrightnessModel:
         self.one_sided = one_sided
         self.estimator = self
 
-    def farthest(self, picture: Tensor, focal_px: Tensor) -> Tensor:
-        assert len(picture) == len(focal_px) == 1
+    def farthest(self, image: Tensor, focal_px: Tensor) -> Tensor:
+        assert len(image) == len(focal_px) == 1
         return torch.tensor([self.far])
 
-    def depth(self, pictures: list[Tensor], focal_px: Tensor) -> Tensor:
-        assert len(pictures) == len(focal_px)
-        grey = torch.cat([picture.float().mean(1, keepdim=True) for picture in pictures])
+    def depth(self, images: list[Tensor], focal_px: Tensor) -> Tensor:
+        assert len(images) == len(focal_px)
+        grey = torch.cat([image.float().mean(1, keepdim=True) for image in images])
         depth = 1 + torch.nn.functional.avg_pool2d(grey, 2) / 25.5
         if self.one_sided:
             depth[..., : depth.shape[-1] // 2] *= 2
@@ -52,9 +52,9 @@ class BrightnessModel:
 
 
 def view(
-    picture: np.ndarray | None = None, *, target: Camera = CAMERA, source: Camera = CAMERA, stamp: int = 0
+    image: np.ndarray | None = None, *, target: Camera = CAMERA, source: Camera = CAMERA, stamp: int = 0
 ) -> View:
-    grey = np.full((96, 128), 51, np.uint8) if picture is None else picture
+    grey = np.full((96, 128), 51, np.uint8) if image is None else image
     return View('front', np.repeat(grey[..., None], 3, axis=2), Calibration(source, target), stamp)
 
 
@@ -86,35 +86,35 @@ def test_scale_multiplies_before_the_gates_see_it() -> None:
 
 
 def test_range_gate_follows_rep_117() -> None:
-    picture = np.zeros((96, 128), np.uint8)
-    picture[:, 64:] = 255
-    depth = run(Settings(min_depth=2.0, max_depth=10.0), picture=picture)
+    image = np.zeros((96, 128), np.uint8)
+    image[:, 64:] = 255
+    depth = run(Settings(min_depth=2.0, max_depth=10.0), image=image)
     assert (depth[:, :60] == -math.inf).all()
     assert (depth[:, 68:] == math.inf).all()
 
 
 def test_gates_take_edges_borders_and_sky() -> None:
-    picture = np.full((96, 128), 51, np.uint8)
-    picture[:40] = 255
+    image = np.full((96, 128), 51, np.uint8)
+    image[:40] = 255
     settings = SETTINGS.changed(
         {'edge_gate': True, 'border_gate': True, 'border_width': 0.05, 'sky_gate': True, 'sky_depth': 9.0}
     )
-    depth = run(settings, picture=picture)
+    depth = run(settings, image=image)
     assert depth[:5].isnan().all()
     assert depth[:, :6].isnan().all()
     assert (depth[10:34, 20:100] == math.inf).all()
     assert depth[39:41].isnan().all()
     torch.testing.assert_close(depth[50:80, 20:100], torch.full((30, 80), 3.0))
-    assert run(settings.changed({'sky_value': 'nan'}), picture=picture)[10:34].isnan().all()
+    assert run(settings.changed({'sky_value': 'nan'}), image=image)[10:34].isnan().all()
 
 
 @pytest.mark.parametrize(('far', 'is_sky'), [(11.5, True), (13.0, False)])
 def test_far_end_of_the_weights_is_sky_even_below_sky_depth(far: float, *, is_sky: bool) -> None:
     model = BrightnessModel(factor=2.0)
     model.far = far
-    picture = np.full((96, 128), 51, np.uint8)
-    picture[:40] = 255
-    depth = run(SETTINGS.changed({'sky_gate': True, 'sky_depth': 60.0}), model, picture=picture)
+    image = np.full((96, 128), 51, np.uint8)
+    image[:40] = 255
+    depth = run(SETTINGS.changed({'sky_gate': True, 'sky_depth': 60.0}), model, image=image)
     # White is 11 m as the network says it, 22 m as published: nine tenths of 23 m, not of 26 m.
     assert bool((depth[:34] == math.inf).all()) is is_sky
     assert depth[50:].isfinite().all()
@@ -155,9 +155,9 @@ def test_rectified_depth_lies_where_the_pinhole_camera_sees_it() -> None:
     """A bright square at a known place of the scene appears in the depth map where K, without D, projects it."""
     target = rectified_camera(LENS)
     corners = np.array([[-0.2, -0.15, 1], [0.1, -0.15, 1], [0.1, 0.2, 1], [-0.2, 0.2, 1]])
-    picture = np.zeros((96, 128), np.uint8)
-    cv2.fillPoly(picture, [np.round(distort(corners, LENS)).astype(np.int32)], 255)
-    depth = run(picture=picture, source=LENS, target=target)
+    image = np.zeros((96, 128), np.uint8)
+    cv2.fillPoly(image, [np.round(distort(corners, LENS)).astype(np.int32)], 255)
+    depth = run(image=image, source=LENS, target=target)
     expected = (corners @ target.matrix.T)[:, :2]
     inside = depth > 6
     rows, columns = inside.nonzero(as_tuple=True)
@@ -167,12 +167,12 @@ def test_rectified_depth_lies_where_the_pinhole_camera_sees_it() -> None:
     assert rows.max() == pytest.approx(expected[:, 1].max(), abs=2)
 
 
-def test_rectified_picture_is_the_same_on_every_device() -> None:
+def test_rectified_image_is_the_same_on_every_device() -> None:
     target = rectified_camera(LENS)
     coarse = np.random.default_rng(0).integers(0, 256, (8, 11), dtype=np.uint8)
-    picture = cv2.resize(coarse, (128, 96), interpolation=cv2.INTER_CUBIC)
-    ours = Processor()([view(picture, source=LENS, target=target)], BrightnessModel(), SETTINGS)[0].picture
-    theirs = rectified(torch.from_numpy(picture).expand(1, 3, -1, -1), rectification_grid(LENS, target))
+    image = cv2.resize(coarse, (128, 96), interpolation=cv2.INTER_CUBIC)
+    ours = Processor()([view(image, source=LENS, target=target)], BrightnessModel(), SETTINGS)[0].image
+    theirs = rectified(torch.from_numpy(image).expand(1, 3, -1, -1), rectification_grid(LENS, target))
     # OpenCV, which does it on a CPU, divides a pixel into 32 parts.
     torch.testing.assert_close(ours.int(), theirs[0].int(), rtol=0, atol=3)
 
@@ -195,9 +195,9 @@ def test_cameras_of_different_sizes_share_a_batch() -> None:
     calls = []
 
     class Counting(BrightnessModel):
-        def depth(self, pictures: list[Tensor], focal_px: Tensor) -> Tensor:
+        def depth(self, images: list[Tensor], focal_px: Tensor) -> Tensor:
             assert focal_px.tolist() == pytest.approx([math.sqrt(100.0 * 105.0), 50.0])
-            calls.append([tuple(picture.shape) for picture in pictures])
+            calls.append([tuple(image.shape) for image in images])
             return torch.full((2, 1, 32, 64), 4.0)
 
     estimates = Processor()(views, Counting(), SETTINGS)
@@ -209,8 +209,8 @@ def test_stabiliser_works_per_camera_and_can_be_reset() -> None:
     settings, processor = SETTINGS.changed({'stabilise': True}), Processor()
     bright = np.full((96, 128), 60, np.uint8)
 
-    def depth(stamp: int, picture: np.ndarray | None = None) -> float:
-        return float(processor([view(picture, stamp=stamp)], BrightnessModel(), settings)[0].depth[50, 50])
+    def depth(stamp: int, image: np.ndarray | None = None) -> float:
+        return float(processor([view(image, stamp=stamp)], BrightnessModel(), settings)[0].depth[50, 50])
 
     first = depth(0)
     assert first < depth(100_000_000, bright) < 1 + 60 / 25.5

@@ -29,16 +29,16 @@ def estimate() -> Estimate:
     """Return an estimate with one pixel that was not measured."""
     depth = torch.linspace(1, 5, 48).reshape(6, 8)
     depth[2, 3] = math.nan
-    picture = torch.arange(144, dtype=torch.uint8).reshape(3, 6, 8)
-    return Estimate(depth, CAMERA, picture, None, Scale(1.0, metric=True, uncertainty=math.nan))
+    image = torch.arange(144, dtype=torch.uint8).reshape(3, 6, 8)
+    return Estimate(depth, CAMERA, image, None, Scale(1.0, metric=True, uncertainty=math.nan))
 
 
 def test_snapshot_can_be_read_back(estimate: Estimate, tmp_path: Path) -> None:
-    points = point_cloud(estimate.depth, rays(CAMERA), estimate.picture)
+    points = point_cloud(estimate.depth, rays(CAMERA), estimate.image)
     folder = save_snapshot(tmp_path / 'deep' / 'one', estimate, points, {'frame_id': 'optical'})
     np.testing.assert_array_equal(np.load(folder / 'depth.npy'), estimate.depth.numpy())
     image = cv2.imread(str(folder / 'image.png'))[..., ::-1]
-    np.testing.assert_array_equal(image, estimate.picture.permute(1, 2, 0).numpy())
+    np.testing.assert_array_equal(image, estimate.image.permute(1, 2, 0).numpy())
     millimetres = cv2.imread(str(folder / 'depth.png'), cv2.IMREAD_UNCHANGED)
     assert (millimetres.dtype, millimetres[2, 3], millimetres[0, 0]) == (np.uint16, 0, 1000)
     fields = json.loads((folder / 'camera.json').read_text())
@@ -47,7 +47,7 @@ def test_snapshot_can_be_read_back(estimate: Estimate, tmp_path: Path) -> None:
 
 
 def test_cloud_file_holds_the_measured_points_with_their_colours(estimate: Estimate, tmp_path: Path) -> None:
-    points = point_cloud(estimate.depth, rays(CAMERA), estimate.picture)
+    points = point_cloud(estimate.depth, rays(CAMERA), estimate.image)
     folder = save_snapshot(tmp_path / 'one', estimate, points, {})
     head, body = (folder / 'cloud.ply').read_bytes().split(b'end_header\n')
     assert b'element vertex 47' in head

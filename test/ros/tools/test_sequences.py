@@ -23,9 +23,9 @@ from sidepth_ros.tools.sequences import (
     EXACT_DEPTH,
     IMAGE,
     ODOMETRY,
-    Take,
-    bag_take,
-    synthetic_take,
+    MessageSequence,
+    bag_sequence,
+    synthetic_sequence,
 )
 
 PERIOD_NS = 80_000_000
@@ -53,44 +53,47 @@ def write_bag(path: Path, images: int = 4, start_ns: int = 10**18, period_ns: in
     return path
 
 
-def rhythm(take: Take, topic: str) -> list[int]:
+def rhythm(sequence: MessageSequence, topic: str) -> list[int]:
     """Return when a topic's messages are due."""
-    return [shot.offset_ns for shot in take.shots if shot.topic == topic]
+    return [message.offset_ns for message in sequence.messages if message.topic == topic]
 
 
 def test_bag_plays_its_camera_at_its_own_pace(tmp_path: Path) -> None:
-    take = bag_take(write_bag(tmp_path / 'bag'), Choice())
-    assert take.image_topic == COMPRESSED
-    assert take.topics == {ODOMETRY: Odometry, CAMERA_INFO: CameraInfo, COMPRESSED: CompressedImage}
-    assert rhythm(take, COMPRESSED) == rhythm(take, CAMERA_INFO) == [index * PERIOD_NS for index in range(4)]
+    sequence = bag_sequence(write_bag(tmp_path / 'bag'), Choice())
+    assert sequence.image_topic == COMPRESSED
+    assert sequence.topics == {ODOMETRY: Odometry, CAMERA_INFO: CameraInfo, COMPRESSED: CompressedImage}
+    assert rhythm(sequence, COMPRESSED) == rhythm(sequence, CAMERA_INFO) == [index * PERIOD_NS for index in range(4)]
 
 
 def test_camera_info_goes_out_before_its_image(tmp_path: Path) -> None:
-    take = bag_take(write_bag(tmp_path / 'bag'), Choice(odometry=NONE))
-    assert [shot.topic for shot in take.shots] == [CAMERA_INFO, COMPRESSED] * 4
+    sequence = bag_sequence(write_bag(tmp_path / 'bag'), Choice(odometry=NONE))
+    assert [message.topic for message in sequence.messages] == [CAMERA_INFO, COMPRESSED] * 4
 
 
 def test_first_frames_of_a_bag_can_be_taken_alone(tmp_path: Path) -> None:
-    take = bag_take(write_bag(tmp_path / 'bag'), Choice(), frames=2)
-    assert rhythm(take, COMPRESSED) == [0, PERIOD_NS]
+    sequence = bag_sequence(write_bag(tmp_path / 'bag'), Choice(), frames=2)
+    assert rhythm(sequence, COMPRESSED) == [0, PERIOD_NS]
 
 
 def test_stamps_that_stand_still_give_way_to_the_recorders_times(tmp_path: Path) -> None:
-    take = bag_take(write_bag(tmp_path / 'bag', start_ns=0, period_ns=0), Choice(odometry=NONE))
-    assert rhythm(take, COMPRESSED) == [index * PERIOD_NS for index in range(4)]
+    sequence = bag_sequence(write_bag(tmp_path / 'bag', start_ns=0, period_ns=0), Choice(odometry=NONE))
+    assert rhythm(sequence, COMPRESSED) == [index * PERIOD_NS for index in range(4)]
 
 
 def test_bag_without_a_camera_is_refused(tmp_path: Path) -> None:
     with BagWriter(tmp_path / 'bag') as writer:
         writer.write_raw('/odometry', 'nav_msgs/msg/Odometry', 1, stamped(Odometry, 1))
     with pytest.raises(BagError, match='holds no camera images'):
-        bag_take(tmp_path / 'bag', Choice())
+        bag_sequence(tmp_path / 'bag', Choice())
 
 
 def test_synthetic_drive_carries_exact_depth_calibration_and_speed() -> None:
-    take = synthetic_take('street', seed=3, frames=2, width=96, height=64, fps=10.0)
-    assert rhythm(take, IMAGE) == rhythm(take, EXACT_DEPTH) == [0, 100_000_000]
-    first = {shot.topic: deserialize_message(shot.data, take.topics[shot.topic]) for shot in take.shots[:4]}
+    sequence = synthetic_sequence('street', seed=3, frames=2, width=96, height=64, fps=10.0)
+    assert rhythm(sequence, IMAGE) == rhythm(sequence, EXACT_DEPTH) == [0, 100_000_000]
+    first = {
+        message.topic: deserialize_message(message.data, sequence.topics[message.topic])
+        for message in sequence.messages[:4]
+    }
     image, depth = (NumpyCodec().imgmsg_to_cv2(first[topic]) for topic in (IMAGE, EXACT_DEPTH))
     assert (image.shape, image.dtype) == ((64, 96, 3), np.uint8)
     assert (depth.shape, depth.dtype) == ((64, 96), np.float32)

@@ -195,7 +195,7 @@ def test_a_synthetic_bag_scores_as_the_same_folder(tmp_path: Path) -> None:
     scores: list[dict[str, float]] = []
     for name in ('bag?depth=image', 'folder'):
         out = tmp_path / f'scores-{len(scores)}'
-        command = ['evaluate', f'{tmp_path}/{name}', '--depth', '--flicker', '--out', str(out), '--pictures', '0']
+        command = ['evaluate', f'{tmp_path}/{name}', '--depth', '--flicker', '--out', str(out), '--figures', '0']
         assert cli.main([*command, '--device', 'cpu']) == 0
         drive_scores = json.loads((out / 'scores.json').read_text())['drives'][0]
         scores.append({**drive_scores['depth']['median_scaled'], **drive_scores['depth']['unscaled']})

@@ -19,7 +19,7 @@ from sidepth_core.errors import BagError, ConfigError, ImageFormatError
 
 STAMP_NS = 1_600_000_000_123_456_789
 LENS = Camera(24, 16, 20.0, 21.0, 11.0, 8.0, 'plumb_bob', (-0.1, 0.01, 0.001, 0.0, 0.002))
-PICTURE = np.random.default_rng(1).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+IMAGE = np.random.default_rng(1).integers(0, 256, (16, 24, 3), dtype=np.uint8)
 STORAGES = ('mcap', 'sqlite3')
 T_BASE_CAMERA = np.array([[0.0, 0, 1, 0.3], [-1, 0, 0, 0.1], [0, -1, 0, 1.2], [0, 0, 0, 1]])
 
@@ -42,7 +42,7 @@ def write_drive(path: Path, storage: str, count: int = 3) -> None:
             T_odom_base[0, 3] = 0.5 * index
             bag.add_odometry('/odom', T_odom_base, stamp_ns, linear_mps=(5.0, 0, 0), angular_radps=(0, 0, 0.1))
             bag.add_camera_info('/camera/camera_info', LENS, stamp_ns, 'camera')
-            bag.add_image('/camera/image_raw', PICTURE, stamp_ns, 'camera')
+            bag.add_image('/camera/image_raw', IMAGE, stamp_ns, 'camera')
 
 
 @pytest.mark.parametrize('storage', STORAGES)
@@ -51,7 +51,7 @@ def test_a_drive_comes_back_as_it_was_written(tmp_path: Path, storage: str) -> N
     source = BagSource(tmp_path / 'drive')
     frames = list(source)
     assert [frame.stamp_ns - STAMP_NS for frame in frames] == [0, 100_000_000, 200_000_000]
-    assert all(np.array_equal(frame.image, PICTURE) for frame in frames)
+    assert all(np.array_equal(frame.image, IMAGE) for frame in frames)
     assert all(frame.camera == LENS for frame in frames)
     assert [frame.speed_mps for frame in frames] == pytest.approx([5.0] * 3, rel=0.01)
     pose = frames[2].T_world_camera
@@ -126,10 +126,10 @@ def test_camera_info_keeps_the_lens_and_projects_without_it(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ('array', 'encoding', 'step'),
     [
-        (PICTURE, 'rgb8', 72),
-        (PICTURE[..., 0], 'mono8', 24),
-        (PICTURE[..., 0].astype(np.uint16) * 200, '16UC1', 48),
-        (PICTURE[..., 0].astype(np.float32), '32FC1', 96),
+        (IMAGE, 'rgb8', 72),
+        (IMAGE[..., 0], 'mono8', 24),
+        (IMAGE[..., 0].astype(np.uint16) * 200, '16UC1', 48),
+        (IMAGE[..., 0].astype(np.float32), '32FC1', 96),
     ],
 )
 def test_arrays_find_their_encoding(tmp_path: Path, array: np.ndarray, encoding: str, step: int) -> None:
@@ -156,8 +156,8 @@ def test_image_bytes_may_lie(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(('kind', 'tolerance'), [('png', 0), ('jpeg', 40)])
-def test_compressed_images_decode_to_the_picture(tmp_path: Path, kind: str, tolerance: int) -> None:
-    smooth = cv2.GaussianBlur(PICTURE, (0, 0), 3)
+def test_compressed_images_decode_to_the_image(tmp_path: Path, kind: str, tolerance: int) -> None:
+    smooth = cv2.GaussianBlur(IMAGE, (0, 0), 3)
     with BagWriter(tmp_path / 'images') as bag:
         bag.add_compressed_image('/image/compressed', smooth, STAMP_NS, 'camera', kind=kind)
         bag.add_compressed_image('/grey/compressed', smooth[..., 0], STAMP_NS, 'camera', kind=kind)
@@ -172,7 +172,7 @@ def test_compressed_images_decode_to_the_picture(tmp_path: Path, kind: str, tole
 def test_a_bag_is_not_there_before_its_end_and_never_after_a_fault(tmp_path: Path) -> None:
     path = tmp_path / 'deep' / 'drive'
     with BagWriter(path) as bag:
-        bag.add_image('/image', PICTURE, STAMP_NS, 'camera')
+        bag.add_image('/image', IMAGE, STAMP_NS, 'camera')
         assert not path.exists()
     assert path.is_dir()
     with pytest.raises(ImageFormatError, match='name one'):
@@ -182,7 +182,7 @@ def test_a_bag_is_not_there_before_its_end_and_never_after_a_fault(tmp_path: Pat
 
 def _write_something_that_cannot_be(path: Path) -> None:
     with BagWriter(path) as bag:
-        bag.add_image('/image', PICTURE, STAMP_NS, 'camera')
+        bag.add_image('/image', IMAGE, STAMP_NS, 'camera')
         bag.add_image('/image', np.zeros((16, 24)), STAMP_NS, 'camera')
 
 
@@ -201,7 +201,7 @@ def test_a_path_that_appears_meanwhile_is_left_alone(tmp_path: Path) -> None:
 
 def _write_while_somebody_takes_the_place(path: Path) -> None:
     with BagWriter(path) as bag:
-        bag.add_image('/image', PICTURE, STAMP_NS, 'camera')
+        bag.add_image('/image', IMAGE, STAMP_NS, 'camera')
         path.mkdir()
 
 
@@ -209,8 +209,8 @@ def test_unknown_storages_and_types_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="bag storage 'zip' is not one of mcap, sqlite3"):
         BagWriter(tmp_path / 'drive', 'zip')
     with BagWriter(tmp_path / 'drive') as bag:
-        with pytest.raises(ConfigError, match="'sensor_msgs/msg/Picture' is not a message type"):
-            bag.add_topic('/image', 'sensor_msgs/msg/Picture')
+        with pytest.raises(ConfigError, match="'sensor_msgs/msg/Image' is not a message type"):
+            bag.add_topic('/image', 'sensor_msgs/msg/Image')
         bag.add_topic('/image', 'sensor_msgs/msg/Image')
         with pytest.raises(ConfigError, match="topic '/image' holds sensor_msgs/msg/Image, not std_msgs/msg/String"):
             bag.write('/image', bag.message('std_msgs/msg/String', data=''), STAMP_NS)

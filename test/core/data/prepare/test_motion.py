@@ -11,11 +11,11 @@ import numpy.typing as npt
 import pytest
 
 from sidepth_core.data.prepare.motion import (
-    Gate,
+    FrameSelection,
     blurred,
     choose_stride,
     exposure_fault,
-    look_at,
+    image_statistics,
     measure_motion,
     motion_fault,
 )
@@ -29,56 +29,56 @@ def texture(width: int = 1280, height: int = 400, seed: int = 0) -> npt.NDArray[
 @pytest.mark.parametrize('shift', [0, 1, 6, 40])
 def test_motion_is_measured_in_pixels_of_the_source(shift: int) -> None:
     image = texture()
-    motion = measure_motion(look_at(image[:, :1200]), look_at(image[:, shift : 1200 + shift]))
+    motion = measure_motion(image_statistics(image[:, :1200]), image_statistics(image[:, shift : 1200 + shift]))
     assert motion.pixels == pytest.approx(shift, abs=0.1)
     assert motion.tracked_share > 0.6
 
 
 def test_another_scene_is_not_tracked() -> None:
-    motion = measure_motion(look_at(texture()), look_at(texture(seed=1)))
-    assert motion.tracked_share < Gate().min_tracked_share
+    motion = measure_motion(image_statistics(texture()), image_statistics(texture(seed=1)))
+    assert motion.tracked_share < FrameSelection().min_tracked_share
 
 
 def test_an_image_without_texture_has_no_motion() -> None:
-    grey = look_at(np.full((400, 1280, 3), 99, np.uint8))
+    grey = image_statistics(np.full((400, 1280, 3), 99, np.uint8))
     motion = measure_motion(grey, grey)
     assert np.isnan(motion.pixels)
     assert motion.tracked_share == 0
 
 
 def test_copies_still_and_moving_images_are_told_apart() -> None:
-    gate, image = Gate(), texture()
+    limits, image = FrameSelection(), texture()
     noise = np.random.default_rng(2).normal(0, 2, image.shape)
     noisy = np.clip(image + noise, 0, 255).astype(np.uint8)
-    first = look_at(image)
-    assert motion_fault(measure_motion(first, look_at(image)), 1280, gate) == 'duplicate'
-    assert motion_fault(measure_motion(first, look_at(noisy)), 1280, gate) == 'still'
+    first = image_statistics(image)
+    assert motion_fault(measure_motion(first, image_statistics(image)), 1280, limits) == 'duplicate'
+    assert motion_fault(measure_motion(first, image_statistics(noisy)), 1280, limits) == 'still'
     moved = np.roll(image, 2, axis=1)
-    assert motion_fault(measure_motion(first, look_at(moved)), 1280, gate) is None
+    assert motion_fault(measure_motion(first, image_statistics(moved)), 1280, limits) is None
     # A scene that changes is no standing still, however little its few matches moved.
-    assert motion_fault(measure_motion(first, look_at(texture(seed=1))), 1280, gate) is None
+    assert motion_fault(measure_motion(first, image_statistics(texture(seed=1))), 1280, limits) is None
 
 
 def test_exposure_faults_are_named() -> None:
-    gate, image = Gate(), texture()
-    assert exposure_fault(look_at(image), gate) is None
-    assert exposure_fault(look_at(np.full_like(image, 80)), gate) == 'empty'
+    limits, image = FrameSelection(), texture()
+    assert exposure_fault(image_statistics(image), limits) is None
+    assert exposure_fault(image_statistics(np.full_like(image, 80)), limits) == 'empty'
     bright = image.copy()
     bright[:, :800] = 255
-    assert exposure_fault(look_at(bright), gate) == 'over-exposed'
+    assert exposure_fault(image_statistics(bright), limits) == 'over-exposed'
     dark = image.copy()
     dark[:, :1200] = 0
-    assert exposure_fault(look_at(dark), gate) == 'under-exposed'
+    assert exposure_fault(image_statistics(dark), limits) == 'under-exposed'
 
 
 def test_blurred_images_stand_out_from_those_around() -> None:
     image = texture()
     soft = np.asarray(cv2.GaussianBlur(image, (0, 0), 6), np.uint8)
-    sharpness = np.array([look_at(soft if index in {7, 20} else image).sharpness for index in range(40)])
-    assert np.flatnonzero(blurred(sharpness, Gate())).tolist() == [7, 20]
+    sharpness = np.array([image_statistics(soft if index in {7, 20} else image).sharpness for index in range(40)])
+    assert np.flatnonzero(blurred(sharpness, FrameSelection())).tolist() == [7, 20]
     # A drive that is soft throughout is as its lens is.
-    assert not blurred(np.full(40, sharpness[7]), Gate()).any()
-    assert blurred(np.array([1.0]), Gate()).tolist() == [False]
+    assert not blurred(np.full(40, sharpness[7]), FrameSelection()).any()
+    assert blurred(np.array([1.0]), FrameSelection()).tolist() == [False]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_stride_of_unknown_motion_is_one() -> None:
 
 def test_motion_of_real_drives_is_what_it_is_known_to_be(real_data: Path) -> None:
     def median(images: list[npt.NDArray[np.uint8]]) -> float:
-        looks = [look_at(image) for image in images]
+        looks = [image_statistics(image) for image in images]
         return float(np.median([measure_motion(*pair).pixels for pair in pairwise(looks)]))
 
     paths = sorted((real_data / 'kitti_drive_268' / 'image_02').glob('*.jpg'))[100:115]

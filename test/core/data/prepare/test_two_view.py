@@ -13,7 +13,7 @@ import pytest
 
 from sidepth_core.data.bags.source import BagSource
 from sidepth_core.data.frames import Frame, Image
-from sidepth_core.data.prepare.two_view import seen_motion
+from sidepth_core.data.prepare.two_view import two_view_pose
 from sidepth_core.data.synthetic import SyntheticSource
 
 WIDTH, HEIGHT = 320, 208
@@ -44,7 +44,7 @@ def test_corners_show_the_true_rotation_and_direction(scene: str) -> None:
     frames = list(SyntheticSource(scene, seed=5, frames=4, width=WIDTH, height=HEIGHT, fov_deg=60.0))
     for before, now in pairwise(frames):
         assert now.camera is not None
-        found = seen_motion(before.image, now.image, now.camera.matrix)
+        found = two_view_pose(before.image, now.image, now.camera.matrix)
         assert found is not None
         assert np.linalg.norm(found[:3, 3]) == pytest.approx(1)
         turn, direction = errors_deg(found, true_motion(before, now))
@@ -55,15 +55,15 @@ def test_corners_show_the_true_rotation_and_direction(scene: str) -> None:
 def test_convention_points_come_towards_a_camera_that_drives_forward() -> None:
     before, now = SyntheticSource('street', seed=5, frames=2, width=WIDTH, height=HEIGHT, fov_deg=60.0)
     assert now.camera is not None
-    found = seen_motion(before.image, now.image, now.camera.matrix)
+    found = two_view_pose(before.image, now.image, now.camera.matrix)
     assert found is not None
     assert found[2, 3] < -0.9
 
 
-def test_the_same_images_give_the_same_motion() -> None:
+def test_the_same_images_give_the_same_pose() -> None:
     before, now = SyntheticSource('street', seed=5, frames=2, width=WIDTH, height=HEIGHT, fov_deg=60.0)
     assert now.camera is not None
-    first, second = (seen_motion(before.image, now.image, now.camera.matrix) for _ in range(2))
+    first, second = (two_view_pose(before.image, now.image, now.camera.matrix) for _ in range(2))
     assert first is not None
     assert second is not None
     assert np.array_equal(first, second)
@@ -74,8 +74,8 @@ def test_a_camera_that_only_turns_or_stands_shows_no_direction() -> None:
     angle = np.radians(1.5)
     turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
     turned = cv2.warpPerspective(image, K @ turn @ np.linalg.inv(K), (WIDTH, HEIGHT), borderMode=cv2.BORDER_REFLECT)
-    assert seen_motion(image, np.asarray(turned, np.uint8), K) is None
-    assert seen_motion(image, image, K) is None
+    assert two_view_pose(image, np.asarray(turned, np.uint8), K) is None
+    assert two_view_pose(image, image, K) is None
 
 
 def plane(normal: list[float], motion: npt.NDArray[np.float64], seed: int) -> Image:
@@ -98,7 +98,7 @@ def test_one_plane_alone_shows_no_direction_for_two_motions_explain_it(tilt_deg:
         motion[:3, :3] = cv2.Rodrigues(np.array([0.002, 0.003, 0.001]) * seed)[0]
         motion[:3, 3] = 0.1 + 0.05 * seed, 0.01, 0.02 * seed
         images = plane(normal, np.eye(4), 2 * seed), plane(normal, motion, 2 * seed)
-        assert seen_motion(*images, K) is None
+        assert two_view_pose(*images, K) is None
 
 
 RIGHT, LOWER = np.s_[:, WIDTH // 2 :], np.s_[HEIGHT // 2 :]
@@ -113,15 +113,15 @@ def test_a_camera_that_stands_while_half_its_view_slides_past_shows_no_direction
     now = before.copy()
     before[half] = passing[half]
     now[half] = np.roll(passing, shift, (1, 0))[half]
-    assert seen_motion(noisy(before, 2), noisy(now, 3), K) is None
+    assert two_view_pose(noisy(before, 2), noisy(now, 3), K) is None
 
 
 def test_nothing_is_seen_without_texture_in_another_scene_or_through_an_unknown_lens() -> None:
     grey = np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
-    assert seen_motion(grey, grey, K) is None
-    assert seen_motion(texture(0), texture(1), K) is None
+    assert two_view_pose(grey, grey, K) is None
+    assert two_view_pose(texture(0), texture(1), K) is None
     before, now = SyntheticSource('street', seed=5, frames=2, width=WIDTH, height=HEIGHT)
-    assert seen_motion(before.image, now.image, np.full((3, 3), np.nan)) is None
+    assert two_view_pose(before.image, now.image, np.full((3, 3), np.nan)) is None
 
 
 def test_motion_of_a_real_drive_is_seen_as_its_odometry_has_it(real_data: Path) -> None:
@@ -130,7 +130,7 @@ def test_motion_of_a_real_drive_is_seen_as_its_odometry_has_it(real_data: Path) 
     found = []
     for before, now in pairwise(frames):
         assert now.camera is not None
-        motion = seen_motion(before.image, now.image, now.camera.matrix)
+        motion = two_view_pose(before.image, now.image, now.camera.matrix)
         assert motion is not None
         found.append(errors_deg(motion, true_motion(before, now)))
     turn, direction = np.median(found, axis=0)

@@ -11,10 +11,10 @@ import torch
 from sidepth_core.data.clips import Clip
 from sidepth_core.data.prepare import two_view_poses
 from sidepth_core.data.prepare.cache import WeightedSource, prepare
-from sidepth_core.data.prepare.dataset import SEEN_MOTIONS_FILE, PreparedDataset
+from sidepth_core.data.prepare.dataset import TWO_VIEW_POSES_FILE, PreparedDataset
 from sidepth_core.data.prepare.settings import PrepareSettings
-from sidepth_core.data.prepare.two_view import TwoView
-from sidepth_core.data.prepare.two_view_poses import clip_motions, measure_seen_motions
+from sidepth_core.data.prepare.two_view import TwoViewGeometry
+from sidepth_core.data.prepare.two_view_poses import estimate_two_view_poses, two_view_poses_of
 from sidepth_core.data.synthetic import SyntheticSource
 
 
@@ -27,13 +27,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_cache_tells_the_motion_of_each_clip_once_it_is_measured(folder: Path) -> None:
-    assert PreparedDataset(folder)[0].seen_motion.isnan().all()
+    assert PreparedDataset(folder)[0].two_view_pose.isnan().all()
     told: list[tuple[int, int]] = []
-    measure_seen_motions(folder, lambda done, of: told.append((done, of)))
+    estimate_two_view_poses(folder, lambda done, of: told.append((done, of)))
     cache = PreparedDataset(folder)
     assert told == [(index + 1, len(cache)) for index in range(len(cache))]
     for index in range(len(cache)):
-        seen, poses = cache[index].seen_motion.double().numpy(), cache.pose(index)
+        seen, poses = cache[index].two_view_pose.double().numpy(), cache.pose(index)
         for motion, other in zip(seen, (0, 2), strict=True):
             true = np.linalg.inv(poses[other]) @ poses[1]
             direction = true[:3, 3] / np.linalg.norm(true[:3, 3])
@@ -42,11 +42,11 @@ def test_a_cache_tells_the_motion_of_each_clip_once_it_is_measured(folder: Path)
 
 
 def test_corners_have_the_depth_of_the_middle_frame_in_lengths_of_the_motion(folder: Path) -> None:
-    measure_seen_motions(folder)
+    estimate_two_view_poses(folder)
     cache = PreparedDataset(folder)
     height, width = cache.size
     clip, poses = cache[3], cache.pose(3)
-    for points, other in zip(clip.seen_points.numpy(), (0, 2), strict=True):
+    for points, other in zip(clip.two_view_points.numpy(), (0, 2), strict=True):
         known = points[np.isfinite(points).all(axis=1)]
         assert len(known) > 20
         column, row, depth = known.T
@@ -58,42 +58,42 @@ def test_corners_have_the_depth_of_the_middle_frame_in_lengths_of_the_motion(fol
 
 
 def test_what_is_measured_is_not_measured_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    measure_seen_motions(folder)
-    monkeypatch.setattr(two_view_poses, 'clip_motions', lambda _: pytest.fail('measured again'))
-    measure_seen_motions(folder)
+    estimate_two_view_poses(folder)
+    monkeypatch.setattr(two_view_poses, 'two_view_poses_of', lambda _: pytest.fail('measured again'))
+    estimate_two_view_poses(folder)
 
 
 def test_a_clip_through_an_unknown_lens_tells_nothing(folder: Path) -> None:
     clip = PreparedDataset(folder)[0]
-    seen = clip_motions(clip._replace(intrinsics=torch.full((3, 3), torch.nan)))
+    seen = two_view_poses_of(clip._replace(intrinsics=torch.full((3, 3), torch.nan)))
     assert np.isnan(seen.motions).all()
     assert np.isnan(seen.points).all()
 
 
 def test_what_older_rules_measured_is_measured_again(folder: Path) -> None:
-    measure_seen_motions(folder)
-    path = folder / SEEN_MOTIONS_FILE
+    estimate_two_view_poses(folder)
+    path = folder / TWO_VIEW_POSES_FILE
     today = dict(np.load(path))
     np.savez(path, motions=today['motions'] + 1, points=today['points'])
-    measure_seen_motions(folder)
+    estimate_two_view_poses(folder)
     assert np.array_equal(np.load(path)['motions'], today['motions'], equal_nan=True)
 
 
 def test_a_camera_that_stands_by_odometry_shows_no_motion_whatever_passes_it(folder: Path) -> None:
     clip = PreparedDataset(folder)[0]
-    assert np.isfinite(clip_motions(clip).motions).all()
+    assert np.isfinite(two_view_poses_of(clip).motions).all()
     seconds = clip.dt_s
-    stands = clip_motions(clip._replace(distance_m=torch.stack([0.01 * seconds[0], 1.0 * seconds[1]])))
+    stands = two_view_poses_of(clip._replace(distance_m=torch.stack([0.01 * seconds[0], 1.0 * seconds[1]])))
     assert np.isnan(stands.motions[0]).all()
     assert np.isnan(stands.points[0]).all()
     assert np.isfinite(stands.motions[1]).all()
 
 
-def heading(degrees: float) -> TwoView:
+def heading(degrees: float) -> TwoViewGeometry:
     """Return what is seen by a camera that goes so far to the right of straight ahead."""
     motion = np.eye(4)
     motion[:3, 3] = -np.sin(np.radians(degrees)), 0, -np.cos(np.radians(degrees))
-    return TwoView(motion, np.zeros((1, 2)), np.zeros((1, 2)), np.array([[0.0, 0.0, 9.0]]))
+    return TwoViewGeometry(motion, np.zeros((1, 2)), np.zeros((1, 2)), np.array([[0.0, 0.0, 9.0]]))
 
 
 @pytest.mark.parametrize(('after_deg', 'is_believed'), [(20.0, True), (40.0, False), (-170.0, False)])
@@ -101,16 +101,16 @@ def test_courses_that_contradict_each_other_are_not_believed(
     folder: Path, monkeypatch: pytest.MonkeyPatch, after_deg: float, is_believed: bool
 ) -> None:
     answers = iter([heading(0), heading(after_deg)])
-    monkeypatch.setattr(two_view_poses, 'look_at_two_views', lambda *_: next(answers))
-    found = clip_motions(PreparedDataset(folder)[0])
+    monkeypatch.setattr(two_view_poses, 'two_view_geometry', lambda *_: next(answers))
+    found = two_view_poses_of(PreparedDataset(folder)[0])
     assert np.isfinite(found.motions).all() == is_believed
     assert np.isfinite(found.points[:, 0]).all() == is_believed
 
 
 def test_one_neighbour_alone_is_believed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([None, heading(0)])
-    monkeypatch.setattr(two_view_poses, 'look_at_two_views', lambda *_: next(answers))
+    monkeypatch.setattr(two_view_poses, 'two_view_geometry', lambda *_: next(answers))
     clip: Clip = PreparedDataset(folder)[0]
-    before, after = clip_motions(clip).motions
+    before, after = two_view_poses_of(clip).motions
     assert np.isnan(before).all()
     assert np.array_equal(after, heading(0).T_now_before)

@@ -42,7 +42,7 @@ def test_a_seed_gives_the_same_drive_again_however_long_it_is(scene: str) -> Non
 
 
 def test_a_frame_taken_alone_is_the_frame_of_the_drive() -> None:
-    source = SyntheticSource('mixed', seed=2, frames=7, take_frames=3, moving_objects=True, **SMALL)
+    source = SyntheticSource('mixed', seed=2, frames=7, sequence_frames=3, moving_objects=True, **SMALL)
     frames = list(source)
     assert same(source.frame(5), frames[5])
     assert same(source.frame(2), frames[2])
@@ -124,17 +124,17 @@ def test_depth_does_not_depend_on_antialiasing() -> None:
 
 
 def test_takes_are_new_worlds_with_a_gap_in_time() -> None:
-    frames = list(SyntheticSource('mixed', seed=0, frames=4, take_frames=2, **SMALL))
+    frames = list(SyntheticSource('mixed', seed=0, frames=4, sequence_frames=2, **SMALL))
     stamps = np.diff([frame.stamp_ns for frame in frames]) / 1e9
     assert stamps.tolist() == pytest.approx([0.1, 10.1, 0.1])
     assert not np.array_equal(frames[0].image, frames[2].image)
 
 
 def test_a_text_names_a_source() -> None:
-    text = 'synthetic:corridor?seed=3&frames=9&width=80&height=40&fov=90&fps=5&moving=1&sensor=0&take=4&device=cpu'
+    text = 'synthetic:corridor?seed=3&frames=9&width=80&height=40&fov=90&fps=5&moving=1&sensor=0&sequence=4&device=cpu'
     source = SyntheticSource.from_text(text)
     expected = SyntheticSource(
-        'corridor', 3, 9, 80, 40, fov_deg=90.0, fps=5.0, moving_objects=True, sensor=Sensor(), take_frames=4
+        'corridor', 3, 9, 80, 40, fov_deg=90.0, fps=5.0, moving_objects=True, sensor=Sensor(), sequence_frames=4
     )
     assert source == expected
     assert SyntheticSource.from_text('synthetic:').scene == 'street'

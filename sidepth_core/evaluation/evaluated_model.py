@@ -25,7 +25,7 @@ POST_PROCESSING = ('none', 'flip', 'zoom', 'flip+zoom')
 
 
 @dataclass(frozen=True)
-class Subject:
+class EvaluatedModel:
     """One checkpoint under evaluation.
 
     Attributes:
@@ -65,10 +65,10 @@ class Subject:
         return F.interpolate(pixels.float() / 255, size, mode='bilinear', align_corners=False, antialias=True)
 
 
-def subject_of(
+def evaluated_model(
     checkpoint: Checkpoint, name: str, *, device: str = 'auto', engine: str = 'eager', post: str = 'none'
-) -> Subject:
-    """Return a loaded checkpoint ready for evaluation; its networks belong to the subject from now on.
+) -> EvaluatedModel:
+    """Return a loaded checkpoint ready for evaluation; its networks belong to the model from now on.
 
     Args:
         checkpoint: The networks.
@@ -91,12 +91,12 @@ def subject_of(
         zoom='zoom' in post,
     )
     pose_net = checkpoint.pose_net
-    return Subject(name, estimator, None if pose_net is None else pose_net.eval().to(estimator.device))
+    return EvaluatedModel(name, estimator, None if pose_net is None else pose_net.eval().to(estimator.device))
 
 
-def load_subject(
+def load_model(
     path: str | Path | None, *, device: str = 'auto', engine: str = 'eager', post: str = 'none'
-) -> Subject:
+) -> EvaluatedModel:
     """Return the checkpoint at a path (None: the one of the package) ready for evaluation.
 
     Raises:
@@ -104,7 +104,7 @@ def load_subject(
         ConfigError: If an argument cannot be.
     """
     name = 'default' if path is None else str(path)
-    return subject_of(load_checkpoint(path), name, device=device, engine=engine, post=post)
+    return evaluated_model(load_checkpoint(path), name, device=device, engine=engine, post=post)
 
 
 def rectified(frame: Frame) -> Frame:

@@ -19,10 +19,10 @@ import numpy.typing as npt
 
 from sidepth_core.camera import Camera
 from sidepth_core.data.frames import DepthMap, Frame, Image
-from sidepth_core.data.prepare.two_view import seen_motion
+from sidepth_core.data.prepare.two_view import two_view_pose
 from sidepth_core.data.tracks import rigid
-from sidepth_core.evaluation.measures import synthesis_error
-from sidepth_core.evaluation.subject import Subject
+from sidepth_core.evaluation.evaluated_model import EvaluatedModel
+from sidepth_core.evaluation.metrics import synthesis_error
 
 Motion = npt.NDArray[np.float64]
 Errors = npt.NDArray[np.float64]
@@ -55,7 +55,9 @@ class _Pair(NamedTuple):
     motions: tuple[Motion, ...]
 
 
-def fit_by_same_motion(first: Subject, second: Subject, frames: Sequence[Frame]) -> tuple[DepthFit, DepthFit]:
+def fit_with_shared_poses(
+    first: EvaluatedModel, second: EvaluatedModel, frames: Sequence[Frame]
+) -> tuple[DepthFit, DepthFit]:
     """Return how well the depth of two checkpoints explains frames along the same paths.
 
     Args:
@@ -67,11 +69,11 @@ def fit_by_same_motion(first: Subject, second: Subject, frames: Sequence[Frame])
     pairs = list(_pairs(frames, (first, second), in_metres=in_metres))
     count = min(len(pairs), MOST_PAIRS)
     pairs = [pairs[index * len(pairs) // count] for index in range(count)]
-    found, other = (_fit(subject, pairs) for subject in (first, second))
+    found, other = (_fit(model, pairs) for model in (first, second))
     return (found, other) if in_metres else (found._replace(factor=math.nan), other._replace(factor=math.nan))
 
 
-def _pairs(frames: Sequence[Frame], movers: Sequence[Subject], *, in_metres: bool) -> Iterator[_Pair]:
+def _pairs(frames: Sequence[Frame], movers: Sequence[EvaluatedModel], *, in_metres: bool) -> Iterator[_Pair]:
     """Yield neighbours that have a camera and a motion."""
     for before, now in pairwise(frames):
         if now.camera is None or not 0 < now.stamp_ns - before.stamp_ns <= GAP_NS:
@@ -79,7 +81,7 @@ def _pairs(frames: Sequence[Frame], movers: Sequence[Subject], *, in_metres: boo
         if in_metres and (before.T_world_camera is None or now.T_world_camera is None):
             continue
         motions = [mover.pose(before.image, now.image) for mover in movers if mover.pose_net is not None]
-        seen = seen_motion(before.image, now.image, now.camera.matrix)
+        seen = two_view_pose(before.image, now.image, now.camera.matrix)
         if seen is not None:
             motions = [_as_long_as(motion, seen) for motion in motions]
         if before.T_world_camera is not None and now.T_world_camera is not None:
@@ -95,9 +97,9 @@ def _as_long_as(true: Motion, estimated: Motion) -> Motion:
     return rigid(estimated[:3, :3], scale * estimated[:3, 3])
 
 
-def _fit(subject: Subject, pairs: Sequence[_Pair]) -> DepthFit:
+def _fit(model: EvaluatedModel, pairs: Sequence[_Pair]) -> DepthFit:
     """Return the fit along the best of the paths."""
-    tables = [_errors(subject.depth(pair.now, pair.camera), pair) for pair in pairs]
+    tables = [_errors(model.depth(pair.now, pair.camera), pair) for pair in pairs]
     tables = [table for table in tables if np.isfinite(table).all()]
     if not tables:
         return DepthFit(math.nan, math.nan)

@@ -1,4 +1,4 @@
-"""Which frames of a drive become pictures, and what those show."""
+"""Which frames of a drive become figures, and what those show."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ import torch
 from sidepth_core.camera import Camera
 from sidepth_core.colour_maps import colour_table
 from sidepth_core.data.frames import DepthMap, Image
-from sidepth_core.evaluation.measures import DepthRow, Sight
-from sidepth_core.pictures import (
+from sidepth_core.evaluation.metrics import DepthRow, FrameEstimate
+from sidepth_core.visualisation import (
     Panel,
-    Picture,
     bird_view,
-    depth_picture,
     depth_span,
+    draw_depth,
+    draw_sparse_depth,
     grown_dots,
     side_by_side,
-    sparse_depth_picture,
     with_colour_bar,
 )
 
 LARGEST_ERROR = 0.5
-"""Relative error of the error picture's hottest colour."""
+"""Relative error of the error figure's hottest colour."""
 
 
 class Sample(NamedTuple):
-    """A frame kept for a picture.
+    """A frame kept for a figure.
 
     Attributes:
         place: Its number in the drive, from 0.
@@ -52,7 +51,7 @@ class Sample(NamedTuple):
     is_worst: bool = False
 
 
-class Gallery:
+class FigureFrames:
     """Keeps about `count` frames, evenly spread over a drive of unknown length, and the worst one."""
 
     def __init__(self, count: int, *, metric: bool) -> None:
@@ -63,11 +62,11 @@ class Gallery:
         self._kept: list[tuple[int, Sample]] = []
         self._worst: tuple[float, Sample] | None = None
 
-    def add(self, sight: Sight, row: DepthRow | None) -> None:
+    def add(self, estimate: FrameEstimate, row: DepthRow | None) -> None:
         """Offer one frame."""
         if self._count == 0:
             return
-        sample = _sample(sight, row, self._unit)
+        sample = _sample(estimate, row, self._unit)
         if self._seen % self._stride == 0:
             self._kept.append((self._seen, sample))
         self._seen += 1
@@ -84,20 +83,20 @@ class Gallery:
         return chosen + ([self._worst[1]] if self._worst is not None else [])
 
 
-def _sample(sight: Sight, row: DepthRow | None, unit: str) -> Sample:
-    frame, depth, caption = sight.frame, sight.depth_m, ''
+def _sample(estimate: FrameEstimate, row: DepthRow | None, unit: str) -> Sample:
+    frame, depth, caption = estimate.frame, estimate.depth_m, ''
     if row is not None:
         depth, unit = depth * np.float32(row.score.ratio), 'm'
         scores = row.score.scaled
         caption = f'AbsRel {scores.abs_rel:.3f}  d1 {scores.d1:.3f}  scale x{row.score.ratio:.2f}'
-    return Sample(sight.place, frame.image, frame.camera, depth, frame.depth_m, caption, unit)
+    return Sample(estimate.place, frame.image, frame.camera, depth, frame.depth_m, caption, unit)
 
 
-def sample_picture(sample: Sample) -> Picture:
-    """Return the picture of a sample: image and depth, and the truth with the error where it is known."""
+def draw_sample(sample: Sample) -> Image:
+    """Return the figure of a sample: image and depth, and the truth with the error where it is known."""
     truth = sample.truth_m
     span = depth_span(sample.depth_m) if truth is None or not np.isfinite(truth).any() else depth_span(truth)
-    depth = with_colour_bar(depth_picture(sample.depth_m, span), span, unit=sample.unit)
+    depth = with_colour_bar(draw_depth(sample.depth_m, span), span, unit=sample.unit)
     predicted = Panel(depth, f'depth  {sample.caption}')
     views = [Panel(sample.image, f'frame {sample.place}'), predicted]
     above = []
@@ -106,13 +105,13 @@ def sample_picture(sample: Sample) -> Picture:
     if truth is None:
         return side_by_side([[*views, *above]])
     compared = [
-        Panel(sparse_depth_picture(truth, sample.image, span), 'true depth'),
-        Panel(error_picture(sample.depth_m, truth), f'relative error, yellow is {LARGEST_ERROR:.0%}'),
+        Panel(draw_sparse_depth(truth, sample.image, span), 'true depth'),
+        Panel(draw_error(sample.depth_m, truth), f'relative error, yellow is {LARGEST_ERROR:.0%}'),
     ]
     return side_by_side([views, [*compared, *above]])
 
 
-def error_picture(depth_m: DepthMap, truth_m: DepthMap) -> Picture:
+def draw_error(depth_m: DepthMap, truth_m: DepthMap) -> Image:
     """Return |d - d*| / d* as colours, dark is right, and dots where the truth is sparse."""
     known = np.isfinite(truth_m) & (truth_m > 0)
     error = np.abs(depth_m - truth_m, where=known, out=np.zeros_like(depth_m))
@@ -122,7 +121,7 @@ def error_picture(depth_m: DepthMap, truth_m: DepthMap) -> Picture:
     return _coloured(share)
 
 
-def _coloured(share: npt.NDArray[np.floating]) -> Picture:
+def _coloured(share: npt.NDArray[np.floating]) -> Image:
     table = colour_table('inferno', torch.device('cpu')).numpy()
     index = np.where(share < 0, 256, (20 + share * 215).round()).astype(int)
     return np.asarray(table[index])

@@ -1,4 +1,4 @@
-"""The measurements of one drive, each fed with one frame after the other."""
+"""The metrics of one drive: each is given one frame after the other, and returns its result at the end."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from sidepth_core.geometry import warp
 from sidepth_core.losses import minimum_reprojection
 
 
-class Sight(NamedTuple):
+class FrameEstimate(NamedTuple):
     """One rectified frame, and what the network says about it.
 
     Attributes:
         place: Its number in the drive, from 0.
         frame: The frame; its camera is rectified.
         depth_m: Predicted depth, (H, W) float32.
-        T_now_before: Predicted motion since the sight before, (4, 4); None at the start, after a gap, or without
+        T_now_before: Predicted motion since the estimate before, (4, 4); None at the start, after a gap, or without
             a pose network.
     """
 
@@ -70,23 +70,23 @@ class DepthSummary(NamedTuple):
     rows: tuple[DepthRow, ...]
 
 
-class DepthMeasure:
+class DepthMetric:
     """Scores depth wherever the truth is known."""
 
     def __init__(self, protocol: DepthProtocol) -> None:
         self._protocol = protocol
         self._rows: list[DepthRow] = []
 
-    def add(self, sight: Sight) -> DepthRow | None:
+    def add(self, estimate: FrameEstimate) -> DepthRow | None:
         """Score one frame; None where its depth is not known."""
-        truth = sight.frame.depth_m
+        truth = estimate.frame.depth_m
         if truth is None:
             return None
-        score = score_image(sight.depth_m, truth, self._protocol)
+        score = score_image(estimate.depth_m, truth, self._protocol)
         constant = score_constant(truth, self._protocol)
         if score is None or constant is None:
             return None
-        row = DepthRow(sight.place, sight.frame.stamp_ns, score, constant)
+        row = DepthRow(estimate.place, estimate.frame.stamp_ns, score, constant)
         self._rows.append(row)
         return row
 
@@ -106,7 +106,7 @@ class DepthMeasure:
         )
 
 
-class PoseMeasure:
+class PoseMetric:
     """Compares the pose network's trajectory with the true one, over the longest stretch without a gap.
 
     A frame whose true pose is not known ends the stretch: the step out of it starts where nothing was compared.
@@ -118,17 +118,17 @@ class PoseMeasure:
         self._stretches: list[tuple[list[npt.NDArray[np.float64]], list[npt.NDArray[np.float64]]]] = []
         self._follows_known = False
 
-    def add(self, sight: Sight) -> None:
+    def add(self, estimate: FrameEstimate) -> None:
         """Take one frame."""
-        truth = sight.frame.T_world_camera
+        truth = estimate.frame.T_world_camera
         follows_known, self._follows_known = self._follows_known, truth is not None
         if truth is None:
             return
-        if sight.T_now_before is None or not follows_known:
+        if estimate.T_now_before is None or not follows_known:
             self._stretches.append(([], [truth]))
             return
         steps, poses = self._stretches[-1]
-        steps.append(sight.T_now_before)
+        steps.append(estimate.T_now_before)
         poses.append(truth)
 
     def result(self) -> PoseScores | None:
@@ -139,7 +139,7 @@ class PoseMeasure:
         return score_trajectory(chain(steps), np.stack(poses), self._alignment, scaled=self._scaled)
 
 
-class FlickerMeasure:
+class FlickerMetric:
     """Compares each depth map with the one before, moved by the true motion.
 
     Motion is in metres, so depth has to be: one factor, the median ratio of the first frame with true depth, is kept
@@ -149,32 +149,32 @@ class FlickerMeasure:
     def __init__(self, *, metric: bool) -> None:
         self._factor: float | None = 1.0 if metric else None
         self._fixed = False
-        self._before: Sight | None = None
+        self._before: FrameEstimate | None = None
         self._pairs: list[FlickerPair] = []
 
-    def add(self, sight: Sight, ratio: float | None, *, follows: bool) -> None:
+    def add(self, estimate: FrameEstimate, ratio: float | None, *, follows: bool) -> None:
         """Take one frame.
 
         Args:
-            sight: The frame.
+            estimate: The frame.
             ratio: True over predicted median depth of this frame; None where the truth is not known.
             follows: Whether it follows the frame before without a gap.
         """
         if ratio is not None and not self._fixed:
             self._factor, self._fixed = ratio, True
-        before, self._before = self._before, sight
+        before, self._before = self._before, estimate
         if not follows or before is None or self._factor is None:
             return
-        first, second = before.frame.T_world_camera, sight.frame.T_world_camera
-        if first is None or second is None or sight.frame.camera is None:
+        first, second = before.frame.T_world_camera, estimate.frame.T_world_camera
+        if first is None or second is None or estimate.frame.camera is None:
             return
         pair = flicker_pair(
             before.depth_m * np.float32(self._factor),
-            sight.depth_m * np.float32(self._factor),
-            sight.frame.camera,
+            estimate.depth_m * np.float32(self._factor),
+            estimate.frame.camera,
             np.linalg.inv(second) @ first,
             _dense(before.frame.depth_m),
-            _dense(sight.frame.depth_m),
+            _dense(estimate.frame.depth_m),
         )
         if pair is not None:
             self._pairs.append(pair)
@@ -205,19 +205,20 @@ class SynthesisScores(NamedTuple):
     pairs: int
 
 
-class SynthesisMeasure:
+class SynthesisMetric:
     """Warps each frame's predecessor into it by predicted depth and motion."""
 
     def __init__(self) -> None:
         self._before: Image | None = None
         self._rows: list[tuple[float, float, float]] = []
 
-    def add(self, sight: Sight) -> None:
+    def add(self, estimate: FrameEstimate) -> None:
         """Take one frame."""
-        before, self._before = self._before, sight.frame.image
-        if before is None or sight.T_now_before is None or sight.frame.camera is None:
+        frame = estimate.frame
+        before, self._before = self._before, frame.image
+        if before is None or estimate.T_now_before is None or frame.camera is None:
             return
-        row = synthesis_error(before, sight.frame.image, sight.depth_m, sight.frame.camera, sight.T_now_before)
+        row = synthesis_error(before, frame.image, estimate.depth_m, frame.camera, estimate.T_now_before)
         if row is not None:
             self._rows.append(row)
 

@@ -10,15 +10,15 @@ from sidepth_core.data.clips import Clip
 from sidepth_core.errors import DatasetError
 
 
-class Parts(NamedTuple):
-    """Clips of one source, by what they are for; indices into its dataset."""
+class Split(NamedTuple):
+    """Training, validation and test clips of one source; indices into its dataset."""
 
     train: list[int]
     validation: list[int]
     test: list[int]
 
 
-def split_by_time(clips: int, validation_share: float, test_share: float, overlap: int) -> Parts:
+def split_by_time(clips: int, validation_share: float, test_share: float, overlap: int) -> Split:
     """Cut clips in order of time into training, validation and test; no clip shares a frame with one of another part.
 
     Args:
@@ -32,17 +32,17 @@ def split_by_time(clips: int, validation_share: float, test_share: float, overla
     """
     test_from = clips - round(clips * test_share)
     validation_from = test_from - max(1, round(clips * validation_share))
-    parts = Parts(
+    split = Split(
         list(range(max(0, validation_from - overlap))),
         list(range(validation_from, test_from - (overlap if test_share else 0))),
         list(range(test_from, clips)),
     )
-    if not parts.train or not parts.validation or (test_share and not parts.test):
+    if not split.train or not split.validation or (test_share and not split.test):
         raise DatasetError(
             f'{clips} clips are too few to train, validate ({validation_share:.0%}) and test ({test_share:.0%}) on: '
             f'record a longer drive'
         )
-    return parts
+    return split
 
 
 class Source(NamedTuple):
@@ -52,7 +52,7 @@ class Source(NamedTuple):
         name: The source as the recipe names it.
         weight: Share of the drawn clips, relative to the other sources.
         clips: The clips of its cache, which may hold other sources' too.
-        parts: Which of them are its own, and what for.
+        split: Which of them are its own, and what for.
         distance_share: Share of its clips whose driven distance is known, 0..1.
         depth_share: Share of its images whose depth is known, 0..1.
         camera_known: Whether its camera is calibrated.
@@ -63,7 +63,7 @@ class Source(NamedTuple):
     name: str
     weight: float
     clips: Dataset[Clip]
-    parts: Parts
+    split: Split
     distance_share: float
     depth_share: float
     camera_known: bool

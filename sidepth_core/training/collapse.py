@@ -1,4 +1,4 @@
-"""Signs by which a collapsing run is known, and the alarm that stops it."""
+"""Collapse detection: signs by which a run that learns nothing is known, and the error that stops it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class CollapseError(SidepthError):
     """Training goes nowhere and was stopped."""
 
 
-class Health(NamedTuple):
-    """Vital signs of one step; NaN where a step has none.
+class CollapseSigns(NamedTuple):
+    """What tells whether a step still learns; NaN where a step has none.
 
     Attributes:
         loss: The total loss.
@@ -46,8 +46,8 @@ class Health(NamedTuple):
 
 
 @torch.no_grad()
-def health(loss: Tensor, outcome: Outcome, K: Tensor) -> Health:
-    """Return the vital signs of a step.
+def collapse_signs(loss: Tensor, outcome: Outcome, K: Tensor) -> CollapseSigns:
+    """Return the signs of collapse of a step.
 
     Args:
         loss: Its total loss, scalar.
@@ -61,11 +61,12 @@ def health(loss: Tensor, outcome: Outcome, K: Tensor) -> Health:
         trace = matrices[:, 0, 0] + matrices[:, 1, 1] + matrices[:, 2, 2]
         turn = float(torch.acos(((trace - 1) / 2).clamp(-1, 1)).mean())
         translation = float(torch.cat(outcome.motion.translation).norm(dim=1).mean())
-    return Health(float(loss), float(spread.mean()), float(hole_share(outcome.depth_m, K).mean()), translation, turn)
+    holes = float(hole_share(outcome.depth_m, K).mean())
+    return CollapseSigns(float(loss), float(spread.mean()), holes, translation, turn)
 
 
-def complaints(signs: Health, settings: WatchSettings) -> list[str]:
-    """Return what is wrong with a step, a sentence each that does not change from step to step; empty when healthy."""
+def collapse_reasons(signs: CollapseSigns, settings: WatchSettings) -> list[str]:
+    """Return why a step looks collapsed, in sentences that do not change from step to step; empty when it does not."""
     found = []
     if abs(signs.loss) < ZERO_LOSS:
         found.append(
@@ -88,18 +89,18 @@ def complaints(signs: Health, settings: WatchSettings) -> list[str]:
     return found
 
 
-class CollapseWatch:
-    """Remembers for how many looks in a row each complaint has been true."""
+class CollapseDetector:
+    """Remembers for how many looks in a row each reason has been true."""
 
     def __init__(self, settings: WatchSettings) -> None:
         self.settings = settings
         self.lasting: Counter[str] = Counter()
 
-    def look(self, signs: Health, step: int) -> None:
+    def look(self, signs: CollapseSigns, step: int) -> None:
         """Take the signs of a step.
 
         Raises:
-            CollapseError: If the loss is not finite, or a complaint has lasted for collapse_checks looks.
+            CollapseError: If the loss is not finite, or a reason has lasted for collapse_checks looks.
         """
         if not self.settings.collapse_checks:
             return
@@ -110,8 +111,8 @@ class CollapseWatch:
             )
         if step < self.settings.collapse_after:
             return
-        now = complaints(signs, self.settings)
-        self.lasting = Counter({complaint: self.lasting[complaint] + 1 for complaint in now})
-        for complaint, looks in self.lasting.items():
+        now = collapse_reasons(signs, self.settings)
+        self.lasting = Counter({reason: self.lasting[reason] + 1 for reason in now})
+        for reason, looks in self.lasting.items():
             if looks >= self.settings.collapse_checks:
-                raise CollapseError(f'training stopped at step {step} after {looks} looks in a row: {complaint}')
+                raise CollapseError(f'training stopped at step {step} after {looks} looks in a row: {reason}')

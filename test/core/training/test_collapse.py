@@ -6,11 +6,17 @@ import pytest
 import torch
 
 from sidepth_core.losses import LossTerms
-from sidepth_core.training.health import CollapseError, CollapseWatch, Health, complaints, health
+from sidepth_core.training.collapse import (
+    CollapseDetector,
+    CollapseError,
+    CollapseSigns,
+    collapse_reasons,
+    collapse_signs,
+)
 from sidepth_core.training.objective import Motion, Outcome
 from sidepth_core.training.settings import WatchSettings
 
-WELL = Health(loss=0.1, depth_spread=0.4, hole_share=0.0, translation=0.5, turn_rad=0.01)
+WELL = CollapseSigns(loss=0.1, depth_spread=0.4, hole_share=0.0, translation=0.5, turn_rad=0.01)
 
 
 def outcome_with(depth_m: torch.Tensor, translation: float) -> Outcome:
@@ -23,7 +29,7 @@ def test_signs_are_measured_on_depth_and_pose() -> None:
     depth_m = torch.full((2, 1, 8, 8), 2.0)
     depth_m[:, :, :, 4:] = 4.0
     K = torch.tensor([[8.0, 0, 3.5], [0, 8, 3.5], [0, 0, 1]]).expand(2, 3, 3)
-    signs = health(torch.tensor(0.25), outcome_with(depth_m, 0.5), K)
+    signs = collapse_signs(torch.tensor(0.25), outcome_with(depth_m, 0.5), K)
     assert signs.loss == 0.25
     assert signs.depth_spread == pytest.approx(1 / 3, rel=0.02)
     assert signs.translation == pytest.approx(0.5)
@@ -31,8 +37,8 @@ def test_signs_are_measured_on_depth_and_pose() -> None:
 
 
 def test_a_healthy_step_has_no_complaint() -> None:
-    assert complaints(WELL, WatchSettings()) == []
-    assert complaints(WELL._replace(translation=math.nan, turn_rad=math.nan), WatchSettings()) == []
+    assert collapse_reasons(WELL, WatchSettings()) == []
+    assert collapse_reasons(WELL._replace(translation=math.nan, turn_rad=math.nan), WatchSettings()) == []
 
 
 @pytest.mark.parametrize(
@@ -46,8 +52,8 @@ def test_a_healthy_step_has_no_complaint() -> None:
         (WELL._replace(turn_rad=2.0), 'poses explode'),
     ],
 )
-def test_a_collapse_that_lasts_stops_the_run_and_says_why(signs: Health, reason: str) -> None:
-    watch = CollapseWatch(WatchSettings(collapse_checks=3, collapse_after=10))
+def test_a_collapse_that_lasts_stops_the_run_and_says_why(signs: CollapseSigns, reason: str) -> None:
+    watch = CollapseDetector(WatchSettings(collapse_checks=3, collapse_after=10))
     watch.look(signs, 5)  # too early to tell
     watch.look(signs, 20)
     watch.look(signs, 21)
@@ -56,15 +62,15 @@ def test_a_collapse_that_lasts_stops_the_run_and_says_why(signs: Health, reason:
 
 
 def test_a_passing_fault_stops_nothing() -> None:
-    watch = CollapseWatch(WatchSettings(collapse_checks=2, collapse_after=0))
+    watch = CollapseDetector(WatchSettings(collapse_checks=2, collapse_after=0))
     for step in range(10):
         watch.look(WELL._replace(depth_spread=0.0) if step % 2 else WELL, step)
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run_at_once() -> None:
     with pytest.raises(CollapseError, match='step 1: the loss is nan'):
-        CollapseWatch(WatchSettings()).look(WELL._replace(loss=math.nan), 1)
+        CollapseDetector(WatchSettings()).look(WELL._replace(loss=math.nan), 1)
 
 
 def test_the_alarm_can_be_switched_off() -> None:
-    CollapseWatch(WatchSettings(collapse_checks=0)).look(WELL._replace(loss=math.nan), 1)
+    CollapseDetector(WatchSettings(collapse_checks=0)).look(WELL._replace(loss=math.nan), 1)

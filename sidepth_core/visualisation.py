@@ -1,6 +1,6 @@
-"""Pictures of depth for people: colours with a scale in metres, a bird's-eye view, labelled panels side by side.
+"""Depth drawn for people: colours with a scale in metres, a bird's-eye view, labelled panels side by side.
 
-Pictures are RGB, (H, W, 3) uint8, as images are everywhere in sidepth.
+Everything drawn is RGB, (H, W, 3) uint8, as images are everywhere in sidepth.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sidepth_core.camera import Camera
 from sidepth_core.colour_maps import colour_depth
 from sidepth_core.errors import ConfigError
 
-Picture = npt.NDArray[np.uint8]
+Image = npt.NDArray[np.uint8]
 DepthMap = npt.NDArray[np.float32]
 
 BACKGROUND = (24, 26, 30)
@@ -32,14 +32,14 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 class Panel(NamedTuple):
-    """A picture with a line of text above it.
+    """An image with a line of text above it.
 
     Attributes:
-        picture: (H, W, 3) uint8 RGB.
+        image: (H, W, 3) uint8 RGB.
         label: What it shows; '' for no line.
     """
 
-    picture: Picture
+    image: Image
     label: str = ''
 
 
@@ -52,7 +52,7 @@ def depth_span(*maps: DepthMap) -> tuple[float, float]:
     return float(near), float(max(far, near * 1.01))
 
 
-def depth_picture(depth_m: DepthMap, span: tuple[float, float] | None = None, colours: str = 'turbo') -> Picture:
+def draw_depth(depth_m: DepthMap, span: tuple[float, float] | None = None, colours: str = 'turbo') -> Image:
     """Return depth as colours, even in inverse depth: warm is near, black is unknown.
 
     Args:
@@ -64,14 +64,14 @@ def depth_picture(depth_m: DepthMap, span: tuple[float, float] | None = None, co
     return np.asarray(colour_depth(depth, colours, span or depth_span(depth_m)).numpy())
 
 
-def sparse_depth_picture(depth_m: DepthMap, image: Picture, span: tuple[float, float]) -> Picture:
+def draw_sparse_depth(depth_m: DepthMap, image: Image, span: tuple[float, float]) -> Image:
     """Return measured depth, one dot per known pixel, on the darkened image: single LiDAR pixels cannot be seen."""
     known = np.isfinite(depth_m) & (depth_m > 0)
     if known.mean() > 0.5:
-        return depth_picture(depth_m, span)
+        return draw_depth(depth_m, span)
     nearness = np.where(known, 1 / depth_m, 0).astype(np.float32)
     grown = grown_dots(nearness)
-    dots = depth_picture(np.asarray(1 / np.maximum(grown, 1e-9), np.float32), span)
+    dots = draw_depth(np.asarray(1 / np.maximum(grown, 1e-9), np.float32), span)
     return np.where(grown[..., None] > 0, dots, image // 3).astype(np.uint8)
 
 
@@ -81,13 +81,13 @@ def grown_dots(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.asarray(cv2.dilate(values, np.ones((dot_px, dot_px), np.uint8)), np.float32)
 
 
-def with_colour_bar(picture: Picture, span: tuple[float, float], colours: str = 'turbo', unit: str = 'm') -> Picture:
-    """Return the picture with the scale of its colours at its right side, labelled with round depths."""
-    height = picture.shape[0]
+def with_colour_bar(image: Image, span: tuple[float, float], colours: str = 'turbo', unit: str = 'm') -> Image:
+    """Return an image with the scale of its colours at its right side, labelled with round depths."""
+    height = image.shape[0]
     near, far = span
-    size = float(np.clip(picture.shape[1] / 1300, 0.3, 1.6))  # as wide pictures will be shrunk most
+    size = float(np.clip(image.shape[1] / 1300, 0.3, 1.6))  # as wide images will be shrunk most
     inverse = np.linspace(1 / far, 1 / near, height, dtype=np.float32)[:, None]
-    bar = depth_picture(np.repeat(1 / inverse, max(8, round(24 * size)), axis=1), span, colours)
+    bar = draw_depth(np.repeat(1 / inverse, max(8, round(24 * size)), axis=1), span, colours)
     labels = np.full((height, round(130 * size), 3), BACKGROUND, np.uint8)
     last = -np.inf
     for depth in _round_depths(near, far):
@@ -98,7 +98,7 @@ def with_colour_bar(picture: Picture, span: tuple[float, float], colours: str = 
         last = baseline
         cv2.line(labels, (0, row), (5, row), TEXT, 1, cv2.LINE_AA)
         _write(labels, f'{depth:g} {unit}', (9, baseline), size)
-    return np.concatenate([picture, bar, labels], axis=1)
+    return np.concatenate([image, bar, labels], axis=1)
 
 
 def _round_depths(near: float, far: float) -> list[float]:
@@ -111,19 +111,19 @@ def _round_depths(near: float, far: float) -> list[float]:
 def bird_view(
     depth_m: DepthMap,
     camera: Camera,
-    image: Picture,
+    image: Image,
     size: int = 400,
     reach_m: float | None = None,
     ceiling_m: float = 2.5,
     unit: str = 'm',
-) -> Picture:
-    """Return the scene from above: the camera at the bottom looks up the picture, lines of equal distance every step.
+) -> Image:
+    """Return the scene from above: the camera at the bottom looks towards the top, lines of equal distance every step.
 
     Args:
         depth_m: (H, W) float32; unknown and sky are left out.
         camera: Rectified camera of the depth map.
         image: Its colours, (H, W, 3) uint8.
-        size: Height and width of the picture, pixels.
+        size: Height and width of the drawing, pixels.
         reach_m: Distance at the top edge, metres; None takes the 95th percentile of depth, rounded up.
         ceiling_m: Points higher than this above the camera are left out, so that trees do not hide the road.
         unit: What distances are written in; '' where depth is only right up to an unknown factor.
@@ -143,16 +143,16 @@ def bird_view(
     columns = ((x[kept][order] / reach + 0.5) * size).astype(int).clip(0, size - 2)
     rows = (size - 1 - z[kept][order] / reach * size).astype(int).clip(0, size - 2)
     colours = colours[kept][order]
-    picture = _distance_lines(size, reach)
+    canvas = _distance_lines(size, reach)
     for dr, dc in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        picture[rows + dr, columns + dc] = colours
-    _label_distances(picture, reach, unit)
-    return picture
+        canvas[rows + dr, columns + dc] = colours
+    _label_distances(canvas, reach, unit)
+    return canvas
 
 
 def _filled_points(
-    depth_m: DepthMap, image: Picture, step_m: float
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.float64], Picture]:
+    depth_m: DepthMap, image: Image, step_m: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.float64], Image]:
     """Return row, column, depth and colour of each pixel, and of points between rows that lie far apart on a surface.
 
     Seen from above, the ground between two image rows would else be a gap that grows with the distance.
@@ -182,74 +182,74 @@ def _step(reach: float) -> float:
     return next(step for step in (0.5, 1, 2, 5, 10, 20, 1e9) if reach / step <= 6)
 
 
-def _distance_lines(size: int, reach: float) -> Picture:
-    picture: Picture = np.full((size, size, 3), BACKGROUND, np.uint8)
+def _distance_lines(size: int, reach: float) -> Image:
+    canvas: Image = np.full((size, size, 3), BACKGROUND, np.uint8)
     for distance in np.arange(_step(reach), reach * 1.5, _step(reach)):
-        cv2.circle(picture, (size // 2, size - 1), round(distance / reach * size), LINES, 1, cv2.LINE_AA)
-    return picture
+        cv2.circle(canvas, (size // 2, size - 1), round(distance / reach * size), LINES, 1, cv2.LINE_AA)
+    return canvas
 
 
-def _label_distances(picture: Picture, reach: float, unit: str) -> None:
-    size = len(picture)
+def _label_distances(canvas: Image, reach: float, unit: str) -> None:
+    size = len(canvas)
     text = float(np.clip(size / 500, 0.45, 1.2))
     for distance in np.arange(_step(reach), reach, _step(reach)):
         row = size - 1 - round(distance / reach * size)
         if row > 24 * text:
-            _write(picture, f'{distance:g} {unit}', (6, row + round(20 * text)), text)
+            _write(canvas, f'{distance:g} {unit}', (6, row + round(20 * text)), text)
     tip = np.array([[size // 2, size - round(18 * text)], [size // 2 - 6, size - 1], [size // 2 + 6, size - 1]])
-    cv2.fillPoly(picture, [tip.astype(np.int32)], (255, 90, 60), cv2.LINE_AA)
+    cv2.fillPoly(canvas, [tip.astype(np.int32)], (255, 90, 60), cv2.LINE_AA)
 
 
-def side_by_side(rows: Sequence[Sequence[Panel]], width: int = 1600) -> Picture:
-    """Return rows of labelled panels as one picture of the given width, each row's panels equally high.
+def side_by_side(rows: Sequence[Sequence[Panel]], width: int = 1600) -> Image:
+    """Return rows of labelled panels as one image of the given width, each row's panels equally high.
 
     Args:
         rows: The panels of each row, from left to right.
-        width: Width of the whole picture, pixels.
+        width: Width of the whole image, pixels.
 
     Raises:
         ConfigError: If there is no panel.
     """
     if not rows or not all(rows):
-        raise ConfigError('a picture needs at least one panel in every row')
+        raise ConfigError('a figure needs at least one panel in every row')
     strips = [_strip(list(row), width) for row in rows]
     gap = np.full((GAP_PX, width, 3), BACKGROUND, np.uint8)
     return np.concatenate([part for strip in strips for part in (gap, strip)] + [gap])
 
 
-def _strip(panels: list[Panel], width: int) -> Picture:
+def _strip(panels: list[Panel], width: int) -> Image:
     room = width - GAP_PX * (len(panels) + 1)
-    height = max(1, int(room / sum(panel.picture.shape[1] / panel.picture.shape[0] for panel in panels)))
+    height = max(1, int(room / sum(panel.image.shape[1] / panel.image.shape[0] for panel in panels)))
     text = _text_scale(width // 2)
     head = round(34 * text) if any(panel.label for panel in panels) else 0
-    strip: Picture = np.full((height + head, width, 3), BACKGROUND, np.uint8)
+    strip: Image = np.full((height + head, width, 3), BACKGROUND, np.uint8)
     left = GAP_PX
     for panel in panels:
-        wide = max(1, int(height * panel.picture.shape[1] / panel.picture.shape[0]))
-        smooth = cv2.INTER_AREA if height < panel.picture.shape[0] else cv2.INTER_CUBIC
-        strip[head:, left : left + wide] = cv2.resize(panel.picture, (wide, height), interpolation=smooth)
+        wide = max(1, int(height * panel.image.shape[1] / panel.image.shape[0]))
+        smooth = cv2.INTER_AREA if height < panel.image.shape[0] else cv2.INTER_CUBIC
+        strip[head:, left : left + wide] = cv2.resize(panel.image, (wide, height), interpolation=smooth)
         _write(strip[:, left : left + wide], panel.label, (2, head - round(10 * text)), text)
         left += wide + GAP_PX
     return strip
 
 
 def _text_scale(extent: int) -> float:
-    """Return how large text is in a picture of this height: readable small, not shouting large."""
+    """Return how large text is in an image of this height: readable small, not shouting large."""
     return float(np.clip(extent / 900, 0.45, 1.2))
 
 
-def _write(picture: Picture, text: str, at: tuple[int, int], scale: float) -> None:
+def _write(canvas: Image, text: str, at: tuple[int, int], scale: float) -> None:
     """Write text with its baseline's left end at (column, row), in place."""
     if not text:
         return
-    target = np.ascontiguousarray(picture)
+    target = np.ascontiguousarray(canvas)
     cv2.putText(target, text, at, _FONT, scale, BACKGROUND, max(2, round(4 * scale)), cv2.LINE_AA)
     cv2.putText(target, text, at, _FONT, scale, TEXT, max(1, round(1.6 * scale)), cv2.LINE_AA)
-    picture[:] = target
+    canvas[:] = target
 
 
-def save_picture(path: Path, picture: Picture) -> Path:
-    """Write a picture as PNG or JPEG, by the path's suffix; make its folder when it is missing.
+def save_image(path: Path, image: Image) -> Path:
+    """Write an image as PNG or JPEG, by the path's suffix; make its folder when it is missing.
 
     Raises:
         ConfigError: If the suffix is no image format.
@@ -258,6 +258,6 @@ def save_picture(path: Path, picture: Picture) -> Path:
     if not cv2.haveImageWriter(path.name):
         raise ConfigError(f'{str(path)!r} is no image file name: use .png or .jpg')
     path.parent.mkdir(parents=True, exist_ok=True)
-    _, data = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    _, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     path.write_bytes(data.tobytes())
     return path

@@ -10,7 +10,7 @@ from torch.utils.data import Sampler
 from sidepth_core.errors import DatasetError
 
 
-class ClipOrder:
+class ClipSampler:
     """Shuffled clips of several sources, mixed by weight, for ever.
 
     Time goes in rounds of as many clips as there are. In a round every source has its share of places, filled from its
@@ -41,9 +41,9 @@ class ClipOrder:
 
     def clips(self, first: int, count: int) -> list[int]:
         """Return the clips at `count` places of the endless sequence from `first` on, as indices into all sources."""
-        return [self._round_order(place // self._round)[place % self._round] for place in range(first, first + count)]
+        return [self._round_clips(place // self._round)[place % self._round] for place in range(first, first + count)]
 
-    def _round_order(self, index: int) -> list[int]:
+    def _round_clips(self, index: int) -> list[int]:
         if self._current[0] != index:
             offsets = np.cumsum([0, *self._lengths[:-1]])
             parts = [
@@ -65,11 +65,11 @@ class ClipOrder:
         return laid[start : start + count]
 
 
-class StepSampler(Sampler[list[int]]):
+class StepBatchSampler(Sampler[list[int]]):
     """Batches of clip indices for a DataLoader: this process's share of every step, from the step that is next.
 
     Args:
-        order: Which clips come.
+        clips: Which clips come.
         batch_size: Clips a step on each process.
         next_step: Says which step comes next when iteration starts; a resumed run's is not 0.
         rank: Number of this process.
@@ -77,9 +77,9 @@ class StepSampler(Sampler[list[int]]):
     """
 
     def __init__(
-        self, order: ClipOrder, batch_size: int, next_step: Callable[[], int], rank: int = 0, world: int = 1
+        self, clips: ClipSampler, batch_size: int, next_step: Callable[[], int], rank: int = 0, world: int = 1
     ) -> None:
-        self._order, self._batch, self._next_step = order, batch_size, next_step
+        self._clips, self._batch, self._next_step = clips, batch_size, next_step
         self._rank, self._world = rank, world
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -87,5 +87,5 @@ class StepSampler(Sampler[list[int]]):
         step = self._next_step()
         while True:
             first = (step * self._world + self._rank) * self._batch
-            yield self._order.clips(first, self._batch)
+            yield self._clips.clips(first, self._batch)
             step += 1
