@@ -32,9 +32,9 @@ LEAST_GAIN = 0.01
 """A smaller gain in the figure that decides, as a share of it, is no reason to change weights."""
 SCALE_TOLERANCE = 0.05
 """How much worse the error of metres may get: on a few held-out frames it is not known more exactly."""
-SCALE_ROW = 'depth scale by true motion, |log|'
-METRES = ('AbsRel, as it is', SCALE_ROW)
-"""The figures that tell an error of depth in metres as a share of it, the better one first."""
+SCALE_ROW = 'scale error with true poses, |ln|'
+METRES = ('AbsRel, unscaled', SCALE_ROW)
+"""Rows that measure the error of depth in metres, relative to depth; the more reliable one first."""
 
 
 class Row(NamedTuple):
@@ -79,8 +79,8 @@ class Comparison:
     def is_better(self) -> bool:
         """Whether the second checkpoint may take the place of the first.
 
-        It must gain LEAST_GAIN in median-scaled AbsRel where depth is known, else in view synthesis along the same
-        path; and where both are metric, its metres must not get worse by more than SCALE_TOLERANCE.
+        It must gain LEAST_GAIN in median-scaled AbsRel where depth is known, else in view synthesis error with
+        shared poses; and where both are metric, its scale error must not rise by more than SCALE_TOLERANCE.
         """
         return self.rows[0].gain >= LEAST_GAIN and self._lost_metres is None
 
@@ -93,7 +93,7 @@ class Comparison:
             return f'the new checkpoint is not better: {gain} gains less than {LEAST_GAIN:.0%}'
         if lost is not None:
             change = f'{lost.before:.3f} to {lost.after:.3f}, more than {SCALE_TOLERANCE:g} worse'
-            return f'the new checkpoint is not better: it gains in {gain}, but loses its metres: {lost.name} {change}'
+            return f'the new checkpoint is not better: it gains in {gain}, but loses its scale: {lost.name} {change}'
         return f'the new checkpoint is better in {gain}'
 
     @property
@@ -128,7 +128,7 @@ def compare(
         settings: What is measured.
 
     Raises:
-        DatasetError: If nothing can be measured on these frames with both checkpoints.
+        DatasetError: If no metric can be computed on these frames with both checkpoints.
     """
     kept = list(frames)
     first, second = (evaluate_frames(model, kept, settings, model.name) for model in (before, after))
@@ -136,7 +136,7 @@ def compare(
     rows = tuple(row for row in _rows(first, second, fits) if not (math.isnan(row.before) and math.isnan(row.after)))
     if not rows or math.isnan(rows[0].before) or math.isnan(rows[0].after):
         notes = '; '.join({*first.notes, *second.notes})
-        raise DatasetError(f'{len(kept)} held-out frames cannot tell the checkpoints apart: {notes}')
+        raise DatasetError(f'{len(kept)} held-out frames give no metric to compare the checkpoints by: {notes}')
     return Comparison(rows, first, second, before.is_metric and after.is_metric)
 
 
@@ -150,7 +150,7 @@ def _rows(before: DriveEvaluation, after: DriveEvaluation, fits: tuple[DepthFit,
         row('AbsRel, median-scaled', lambda drive: _figure(drive, 'depth', 'scaled', 'abs_rel')),
         row('d1, median-scaled', lambda drive: _figure(drive, 'depth', 'scaled', 'd1'), lower=False),
         row('RMSE in m, median-scaled', lambda drive: _figure(drive, 'depth', 'scaled', 'rmse')),
-        row('AbsRel, as it is', lambda drive: _figure(drive, 'depth', 'unscaled', 'abs_rel')),
+        row('AbsRel, unscaled', lambda drive: _figure(drive, 'depth', 'unscaled', 'abs_rel')),
         Row('view synthesis error, shared poses', fits[0].error, fits[1].error),
         Row(SCALE_ROW, abs(math.log(fits[0].factor)), abs(math.log(fits[1].factor))),
         row('view synthesis error, predicted poses', lambda drive: _figure(drive, 'synthesis', 'error')),
@@ -158,7 +158,7 @@ def _rows(before: DriveEvaluation, after: DriveEvaluation, fits: tuple[DepthFit,
         row('flicker', lambda drive: _figure(drive, 'flicker', 'total')),
         row('zoom drift, std at 2x', _zoom_drift),
         row('ATE in m', lambda drive: _figure(drive, 'pose', 'ate_m')),
-        row('step length by pose network, |log|', _scale_error),
+        row('scale error of the pose network, |ln|', _scale_error),
     ]
 
 

@@ -109,7 +109,7 @@ def _flicker_table(flicker: FlickerScores) -> Table:
 def _synthesis_table(synthesis: SynthesisScores) -> Table:
     rows = [
         ('photometric error of the warped frame', f'{synthesis.error:.4f}'),
-        ('of the frame as it is', f'{synthesis.still:.4f}'),
+        ('of the frame before, unwarped', f'{synthesis.still:.4f}'),
         ('pixels that the warp explains better', f'{synthesis.explained:.1%}'),
     ]
     return _plain_table(f'view synthesis, {synthesis.pairs} pairs, no labels needed', rows)

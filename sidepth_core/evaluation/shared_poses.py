@@ -1,10 +1,10 @@
-"""Which of two depth networks explains a drive better, whatever their pose networks say.
+"""View synthesis error with shared poses: which of two depth networks explains a drive better.
 
-View synthesis scores depth and motion together, and a pose network that gets used to a camera can hide that depth
-became flat. Here both networks' depth moves the same frames along the same paths: the true one where it is known, and
-the one that corners show, as long as the true one or as each pose network says; where too few corners are seen, those
-of both pose networks. For each depth the path counts that suits it best, and it may be
-multiplied by one factor for the whole drive; where the path is in metres, that factor tells how far depth is from them.
+With predicted poses the error scores depth and pose network together, and a pose network that adapts to a camera can
+hide that depth became flat. Here both networks' depth is judged with the same poses: true ones where known, and
+two-view poses with the length of the true ones or of each pose network's; where no two-view pose is found, those of
+both pose networks. For each depth the poses that fit it best count, and one factor on depth for the whole drive; where
+poses are in metres, that factor is the scale error of depth.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sidepth_core.data.tracks import rigid
 from sidepth_core.evaluation.evaluated_model import EvaluatedModel
 from sidepth_core.evaluation.metrics import synthesis_error
 
-Motion = npt.NDArray[np.float64]
+Pose = npt.NDArray[np.float64]
 Errors = npt.NDArray[np.float64]
 
 FACTORS = np.geomspace(0.5, 2.0, 11)
@@ -35,11 +35,11 @@ GAP_NS = 1_000_000_000
 
 
 class DepthFit(NamedTuple):
-    """How well depth explains frames along a given path.
+    """View synthesis error of depth with given poses, at the best scale.
 
     Attributes:
-        error: Mean photometric error at the best factor; NaN where no pair of frames has a camera and a motion.
-        factor: What depth has to be multiplied by to fit the path best; NaN where no path is in metres.
+        error: Mean photometric error at the best factor; NaN where no pair of frames has a camera and a pose.
+        factor: What depth has to be multiplied by to fit the poses best; NaN where no pose is in metres.
     """
 
     error: float
@@ -47,18 +47,18 @@ class DepthFit(NamedTuple):
 
 
 class _Pair(NamedTuple):
-    """Two neighbouring frames and the motions that are claimed between them, each T_now_before, (4, 4)."""
+    """Two neighbouring frames and the candidate poses between them, each T_now_before, (4, 4)."""
 
     before: Image
     now: Image
     camera: Camera
-    motions: tuple[Motion, ...]
+    poses: tuple[Pose, ...]
 
 
 def fit_with_shared_poses(
     first: EvaluatedModel, second: EvaluatedModel, frames: Sequence[Frame]
 ) -> tuple[DepthFit, DepthFit]:
-    """Return how well the depth of two checkpoints explains frames along the same paths.
+    """Return the view synthesis errors of two checkpoints with the same poses.
 
     Args:
         first: One checkpoint.
@@ -73,40 +73,40 @@ def fit_with_shared_poses(
     return (found, other) if in_metres else (found._replace(factor=math.nan), other._replace(factor=math.nan))
 
 
-def _pairs(frames: Sequence[Frame], movers: Sequence[EvaluatedModel], *, in_metres: bool) -> Iterator[_Pair]:
-    """Yield neighbours that have a camera and a motion."""
+def _pairs(frames: Sequence[Frame], models: Sequence[EvaluatedModel], *, in_metres: bool) -> Iterator[_Pair]:
+    """Yield neighbours that have a camera and a pose."""
     for before, now in pairwise(frames):
         if now.camera is None or not 0 < now.stamp_ns - before.stamp_ns <= GAP_NS:
             continue
         if in_metres and (before.T_world_camera is None or now.T_world_camera is None):
             continue
-        motions = [mover.pose(before.image, now.image) for mover in movers if mover.pose_net is not None]
-        seen = two_view_pose(before.image, now.image, now.camera.matrix)
-        if seen is not None:
-            motions = [_as_long_as(motion, seen) for motion in motions]
+        poses = [model.pose(before.image, now.image) for model in models if model.pose_net is not None]
+        two_view = two_view_pose(before.image, now.image, now.camera.matrix)
+        if two_view is not None:
+            poses = [_as_long_as(pose, two_view) for pose in poses]
         if before.T_world_camera is not None and now.T_world_camera is not None:
             true = np.linalg.inv(now.T_world_camera) @ before.T_world_camera
-            motions = [true, *(_as_long_as(true, motion) for motion in motions)]
-        if motions:
-            yield _Pair(before.image, now.image, now.camera, tuple(motions))
+            poses = [true, *(_as_long_as(true, pose) for pose in poses)]
+        if poses:
+            yield _Pair(before.image, now.image, now.camera, tuple(poses))
 
 
-def _as_long_as(true: Motion, estimated: Motion) -> Motion:
-    """Return the estimated motion with the length of the true one."""
+def _as_long_as(true: Pose, estimated: Pose) -> Pose:
+    """Return the estimated pose with the length of the true one."""
     scale = np.linalg.norm(true[:3, 3]) / max(float(np.linalg.norm(estimated[:3, 3])), 1e-9)
     return rigid(estimated[:3, :3], scale * estimated[:3, 3])
 
 
 def _fit(model: EvaluatedModel, pairs: Sequence[_Pair]) -> DepthFit:
-    """Return the fit along the best of the paths."""
+    """Return the fit with the best of the poses."""
     tables = [_errors(model.depth(pair.now, pair.camera), pair) for pair in pairs]
     tables = [table for table in tables if np.isfinite(table).all()]
     if not tables:
         return DepthFit(math.nan, math.nan)
     errors = np.mean(tables, axis=0)
-    path, best = np.unravel_index(int(errors.argmin()), errors.shape)
-    factor = FACTORS[best] * _step() ** _offset(errors[path], int(best))
-    return DepthFit(float(errors[path, best]), float(factor))
+    place, best = np.unravel_index(int(errors.argmin()), errors.shape)
+    factor = FACTORS[best] * _step() ** _offset(errors[place], int(best))
+    return DepthFit(float(errors[place, best]), float(factor))
 
 
 def _step() -> float:
@@ -123,9 +123,9 @@ def _offset(errors: Errors, best: int) -> float:
 
 
 def _errors(depth_m: DepthMap, pair: _Pair) -> Errors:
-    """Return the error of one pair for each of its motions and each factor; NaN where nothing is seen."""
-    table = np.full((len(pair.motions), len(FACTORS)), np.nan)
-    for (path, motion), (place, factor) in product(enumerate(pair.motions), enumerate(FACTORS)):
-        error = synthesis_error(pair.before, pair.now, depth_m * np.float32(factor), pair.camera, motion)
-        table[path, place] = math.nan if error is None else error[0]
+    """Return the error of one pair for each of its poses and each factor; NaN where the views do not overlap."""
+    table = np.full((len(pair.poses), len(FACTORS)), np.nan)
+    for (row, pose), (column, factor) in product(enumerate(pair.poses), enumerate(FACTORS)):
+        error = synthesis_error(pair.before, pair.now, depth_m * np.float32(factor), pair.camera, pose)
+        table[row, column] = math.nan if error is None else error[0]
     return table

@@ -64,7 +64,7 @@ def compare_with_start(recipe: Recipe, sources: list[Source]) -> Comparison:
     Writes comparison.json and comparison.png into the run's folder.
 
     Raises:
-        DatasetError: If these frames cannot tell them apart.
+        DatasetError: If these frames give no metric to compare them by.
     """
     folder = Path(recipe.out)
     trained = load_checkpoint(folder / 'best')

@@ -251,8 +251,8 @@ def test_a_comparison_says_which_checkpoint_is_better(model: EvaluatedModel, ora
         (0.198, 0.02, True, r'^the new checkpoint is better in view synthesis error, shared poses \(\+1\.0%\)$'),
         (0.199, 0.02, True, r'is not better: view synthesis error, shared poses \(\+0\.5%\) gains less than 1%'),
         (0.150, 0.06, True, 'is better'),
-        (0.150, 0.08, True, r'is not better: it gains in .* loses its metres: .* 0\.020 to 0\.080, more than 0\.05'),
-        (0.150, math.nan, True, 'loses its metres'),
+        (0.150, 0.08, True, r'is not better: it gains in .* loses its scale: .* 0\.020 to 0\.080, more than 0\.05'),
+        (0.150, math.nan, True, 'loses its scale'),
         (0.150, 0.08, False, 'is better'),
     ],
 )
@@ -262,7 +262,7 @@ def test_better_weights_gain_enough_and_keep_their_metres(
     rows = (
         Row('view synthesis error, shared poses', 0.2, synthesis),
         Row('ATE in m', 0.1, 0.9),
-        Row('depth scale by true motion, |log|', 0.02, step),
+        Row('scale error with true poses, |ln|', 0.02, step),
     )
     drive = DriveEvaluation('drive', 5)
     comparison = Comparison(rows, drive, drive, is_metric)
@@ -322,13 +322,13 @@ def test_a_true_path_tells_how_far_depth_is_from_metres(oracle: Oracle) -> None:
 def test_metres_are_judged_by_known_depth_where_there_is_some() -> None:
     rows = (
         Row('AbsRel, median-scaled', 0.3, 0.2),
-        Row('AbsRel, as it is', 0.3, 0.25),
-        Row('depth scale by true motion, |log|', 0.0, 0.5),
+        Row('AbsRel, unscaled', 0.3, 0.25),
+        Row('scale error with true poses, |ln|', 0.0, 0.5),
     )
     drive = DriveEvaluation('drive', 5)
     assert Comparison(rows, drive, drive, is_metric=True).is_better
-    worse = (rows[0], Row('AbsRel, as it is', 0.3, 0.36))
-    assert 'AbsRel, as it is 0.300 to 0.360' in Comparison(worse, drive, drive, is_metric=True).verdict
+    worse = (rows[0], Row('AbsRel, unscaled', 0.3, 0.36))
+    assert 'AbsRel, unscaled 0.300 to 0.360' in Comparison(worse, drive, drive, is_metric=True).verdict
 
 
 def test_a_comparison_without_labels_is_decided_by_view_synthesis(model: EvaluatedModel, oracle: Oracle) -> None:
@@ -336,7 +336,7 @@ def test_a_comparison_without_labels_is_decided_by_view_synthesis(model: Evaluat
     comparison = compare(model, oracle, bare, EvaluationSettings())
     assert comparison.rows[0].name == 'view synthesis error, shared poses'
     assert comparison.is_better
-    with pytest.raises(DatasetError, match='cannot tell the checkpoints apart'):
+    with pytest.raises(DatasetError, match='give no metric to compare the checkpoints by'):
         compare(model, oracle, bare[:1], EvaluationSettings())
 
 
