@@ -73,7 +73,7 @@ def evaluate(
         disparity = networks.disparity(view.depth_input)
     depth_m = networks.depth(disparity, view.K_target)
     farthest_m = networks.farthest(view.K_target)
-    synthesised = _where_seen(disparity, view) if weights.two_view_pose else disparity
+    synthesised = torch.where(_has_pose(view), disparity, disparity.detach()) if weights.two_view_pose else disparity
     terms = LossTerms(
         smoothness_first=losses.smoothness_first(synthesised, view.target) if weights.smoothness_first else None,
         smoothness_second=losses.smoothness_second(synthesised, view.target) if weights.smoothness_second else None,
@@ -86,10 +86,8 @@ def evaluate(
     taught = _taught(teacher, view, settings, precision)
     with autocast(view.target.device, precision):
         motion = _motion(networks, view.pose_frames)
-    seen = _seen(motion, view, depth_m.detach()) if weights.two_view_pose else motion.T_source_target
     moved_m = networks.depth(synthesised, view.K_target)
-    if weights.two_view_pose:
-        moved_m = _without_scale(moved_m, view.distance_m)
+    seen = _seen(motion, view, moved_m) if weights.two_view_pose else motion.T_source_target
     warped = [
         warp(source, moved_m, view.K_target, T_source_target, view.K_source)
         for source, T_source_target in zip(view.sources.unbind(1), seen, strict=True)
@@ -139,52 +137,66 @@ def _driven(distance_m: Tensor) -> list[Tensor]:
     return driven + [distance_m[:, middle : index + 1].sum(1) for index in range(middle, distance_m.shape[1])]
 
 
-def _where_seen(disparity: Tensor, view: AugmentedBatch) -> Tensor:
-    """Return disparity (B, 1, h, w), without a gradient in clips none of whose motions was seen.
+def _has_pose(view: AugmentedBatch) -> Tensor:
+    """Return which clips have a two-view pose, (B, 1, 1, 1) bool.
 
-    There only the pose network and the learned camera learn, and smoothness has nothing to weigh against.
+    In the others only the pose network and the learned camera learn, and smoothness has nothing to weigh against.
     """
-    is_seen = view.two_view_pose.isfinite().all(3).all(2).any(1)[:, None, None, None]
-    return torch.where(is_seen, disparity, disparity.detach())
-
-
-def _without_scale(depth_m: Tensor, distance_m: Tensor) -> Tensor:
-    """Return depth (B, 1, h, w), with a gradient that does not scale it in clips whose distance nobody measured.
-
-    There the motion is as long as depth says: both could shrink together without a difference, and would.
-    """
-    is_measured = distance_m.isfinite().all(1)[:, None, None, None]
-    size = depth_m.log().mean((1, 2, 3), keepdim=True)
-    return torch.where(is_measured, depth_m, depth_m * (size.detach() - size).exp())
+    has_length = _corners_in_view(view).any(2) | torch.stack(_driven(view.distance_m), 1).isfinite()
+    is_seen = view.two_view_pose.isfinite().all(3).all(2) & has_length
+    return is_seen.any(1)[:, None, None, None]
 
 
 def _seen(motion: Motion, view: AugmentedBatch, depth_m: Tensor) -> list[Tensor]:
     """Return T_source_target as corners show it, as long as was driven, or else as depth says of the same corners.
 
-    Where nothing was seen it is the pose network's.
+    Where nothing was seen it is the pose network's. Where nobody measured the distance, all lengths of a clip grow with
+    depth of its corners, gradient included: so view synthesis does not pull at the scale of what the corners lie on.
+    With lengths held fixed both could shrink together without a difference, and would.
     """
+    driven = torch.stack(_driven(view.distance_m), 1)
+    by_depth = _lengths(view, depth_m)
+    lengths = torch.where(driven.isfinite(), driven, by_depth)
+    is_seen = view.two_view_pose.isfinite().all(3).all(2) & lengths.isfinite()
+    log_length = torch.where(is_seen, by_depth, 1).log()
+    growth = (log_length - log_length.detach()).sum(1) / is_seen.sum(1).clamp(min=1)  # 0, with a gradient
     chosen = []
-    for T_claimed, points, T_predicted, driven in zip(
-        view.two_view_pose.unbind(1),
-        view.two_view_points.unbind(1),
-        motion.T_source_target,
-        _driven(view.distance_m),
-        strict=True,
-    ):
-        length = torch.where(driven.isfinite(), driven, _length(points, depth_m))
-        is_seen = (T_claimed.isfinite().all(2).all(1) & length.isfinite())[:, None, None]
-        T_seen, length = T_claimed.nan_to_num(), length.nan_to_num()
-        top = torch.cat([T_seen[:, :3, :3], length[:, None, None] * T_seen[:, :3, 3:]], dim=2)
-        chosen.append(torch.where(is_seen, torch.cat([top, T_seen[:, 3:]], dim=1), T_predicted))
+    for index, T_predicted in enumerate(motion.T_source_target):
+        growing = torch.where(driven[:, index].isnan(), growth, 0).exp()
+        claimed, length = view.two_view_pose[:, index].nan_to_num(), lengths[:, index].nan_to_num()
+        T_seen = _with_translation(claimed, length[:, None] * claimed[:, :3, 3])
+        T_unseen = _with_translation(T_predicted, growing[:, None] * T_predicted[:, :3, 3])
+        chosen.append(torch.where(is_seen[:, index, None, None], T_seen, T_unseen))
     return chosen
 
 
-def _length(points: Tensor, depth_m: Tensor) -> Tensor:
-    """Return the length of motions, (B,), by depth (B, 1, h, w) of the corners (B, P, 3) that show them; or NaN."""
-    places, lengths = points[:, None, :, :2], points[:, None, :, 2]
-    depth = F.grid_sample(depth_m, places.nan_to_num(nan=2.0), mode='nearest', align_corners=False)[:, 0]
-    ratios = torch.where((places.abs() < 1).all(3) & (lengths > 0), depth / lengths, torch.nan)
-    return ratios[:, 0].nanmedian(dim=1).values
+def _with_translation(T: Tensor, translation: Tensor) -> Tensor:
+    """Return rigid transforms (B, 4, 4) with another translation, (B, 3)."""
+    return torch.cat([torch.cat([T[:, :3, :3], translation[:, :, None]], dim=2), T[:, 3:]], dim=1)
+
+
+def _corners_in_view(view: AugmentedBatch) -> Tensor:
+    """Return which corners (B, N-1, P) lie in the view and in front of the camera."""
+    return (view.two_view_points[..., :2].abs() < 1).all(3) & (view.two_view_points[..., 2] > 0)
+
+
+def _lengths(view: AugmentedBatch, depth_m: Tensor) -> Tensor:
+    """Return the length of motions, (B, N-1) metres, by depth (B, 1, h, w) of the corners that show them; or NaN.
+
+    It is the geometric mean of the middle half of what the corners say: as robust as their median, and what it teaches
+    is shared by many.
+    """
+    points, usable = view.two_view_points, _corners_in_view(view)
+    places = points[..., :2].nan_to_num(nan=2.0)
+    depth = F.grid_sample(depth_m, places, mode='nearest', align_corners=False)[:, 0]
+    told = torch.where(usable, depth, 1).log() - torch.where(usable, points[..., 2], 1).log()
+    known = torch.where(usable, told.detach(), torch.nan)
+    low = known.nanquantile(0.25, 2, keepdim=True, interpolation='lower')
+    high = known.nanquantile(0.75, 2, keepdim=True, interpolation='higher')
+    middle = (known >= low) & (known <= high)  # false where not known
+    count = middle.sum(2)
+    length = (torch.where(middle, told, 0).sum(2) / count.clamp(min=1)).exp()
+    return torch.where(count > 0, length, torch.nan)
 
 
 def _consistency(networks: Networks, view: AugmentedBatch, depth_m: Tensor, precision: str) -> Tensor:

@@ -167,7 +167,7 @@ def test_without_odometry_depth_of_the_corners_says_how_long_the_two_view_pose_i
     assert outcome.motion is not None
     expected = torch.stack([torch.eye(4), outcome.motion.T_source_target[0][1]])
     corners = torch.stack([outcome.depth_m[0, 0, 19, 28], outcome.depth_m[0, 0, 38, 67]])
-    expected[0, 2, 3] = (corners / 8).median()
+    expected[0, 2, 3] = (corners / 8).log().mean().exp()
     warped = warp(view.sources[:, 0], outcome.depth_m, view.K_target, expected, view.K_source)
     torch.testing.assert_close(outcome.warped[0].image, warped.image, rtol=1e-3, atol=1e-3)
     assert outcome.terms.photometric is not None
@@ -195,22 +195,45 @@ def test_depth_learns_nothing_where_no_motion_was_seen(networks: Networks) -> No
     assert min(gradients['half']) > 0
 
 
-@pytest.mark.parametrize(('metres', 'pulls'), [(math.nan, False), (1.0, True)])
-def test_view_synthesis_pulls_at_the_scale_of_depth_only_where_distance_was_measured(
-    networks: Networks, metres: float, pulls: bool
-) -> None:
-    class Scaled(Networks):
+def pull_at_scale(networks: Networks, batch: Batch, where: torch.Tensor) -> float:
+    """Return the gradient of view synthesis by a factor on depth in a region, (h, w) bool, of 4 m; the rest is far."""
+
+    class Scaled(Knowing):
         def depth(self, disparity: torch.Tensor, K: torch.Tensor) -> torch.Tensor:
-            return factor * super().depth(disparity, K)
+            return torch.where(where, factor, 1) * super().depth(disparity, K)
 
     factor = torch.ones((), requires_grad=True)
-    batch = noise()._replace(two_view_pose=forward(), distance_m=torch.full((2, 2), metres))
-    batch.two_view_points[:] = 0.5
-    scaled = Scaled(networks.depth_net, networks.pose_net, networks.info).eval()
-    outcome = evaluate(scaled, view_of(batch), SEEN, precision='float32')
+    scaled = Scaled(networks, torch.where(where, 4.0, 90.0).expand(2, 1, *SIZE), 0.0).eval()
+    outcome = evaluate(scaled, view_of(batch), replace(SEEN, auto_mask=False), precision='float32')
     assert outcome.terms.photometric is not None
     (gradient,) = torch.autograd.grad(outcome.terms.photometric, factor)
-    assert (abs(gradient.item()) > 1e-5) == pulls
+    return abs(gradient.item())
+
+
+EVERYWHERE = torch.ones(SIZE, dtype=torch.bool)
+
+
+@pytest.mark.parametrize('seen', [slice(0, 2), slice(0, 1), slice(1, 2)], ids=['both', 'before', 'after'])
+def test_view_synthesis_pulls_at_the_scale_of_depth_only_where_distance_was_measured(
+    networks: Networks, seen: slice
+) -> None:
+    motion = torch.full((2, 2, 4, 4), math.nan)
+    motion[:, seen] = forward()[:, seen]
+    batch = noise()._replace(two_view_pose=motion)
+    batch.two_view_points[:] = torch.tensor([0.3, 0.7, 4.0])
+    unmeasured = batch._replace(distance_m=torch.full((2, 2), math.nan))
+    assert pull_at_scale(networks, batch, EVERYWHERE) > 1e-4
+    assert pull_at_scale(networks, unmeasured, EVERYWHERE) < 1e-6
+
+
+def test_a_sky_does_not_let_the_scale_of_what_is_near_drift(networks: Networks) -> None:
+    batch = noise()._replace(two_view_pose=forward())
+    batch.images[..., :40, :] = 200
+    batch.two_view_points[:] = torch.tensor([0.3, 0.8, 4.0])
+    ground = EVERYWHERE.clone()
+    ground[: SIZE[0] // 2] = False
+    unmeasured = batch._replace(distance_m=torch.full((2, 2), math.nan))
+    assert pull_at_scale(networks, unmeasured, ground) < 0.05 * pull_at_scale(networks, batch, ground)
 
 
 class Knowing(Networks):
@@ -232,6 +255,17 @@ class Knowing(Networks):
         """Return the sigma of the given depth."""
         del image
         return depth_to_disparity(self.known_m)
+
+
+def test_a_quarter_of_wrong_corners_does_not_change_the_length_that_depth_says(networks: Networks) -> None:
+    batch = noise()._replace(two_view_pose=forward(), distance_m=torch.full((2, 2), math.nan))
+    batch.two_view_points[:] = torch.rand(batch.two_view_points.shape, generator=torch.Generator().manual_seed(0))
+    batch.two_view_points[..., 2] = torch.tensor([4.0, 4, 4, 4, 4, 4, 1, 100])
+    view = view_of(batch)
+    flat = Knowing(networks, torch.full((2, 1, *SIZE), 8.0), 0.0).eval()
+    outcome = evaluate(flat, view, SEEN, precision='float32')
+    expected = warp(view.sources[:, 0], outcome.depth_m, view.K_target, forward(2.0)[:, 0], view.K_source)
+    torch.testing.assert_close(outcome.warped[0].image, expected.image, rtol=1e-3, atol=1e-3)
 
 
 def test_better_depth_is_chosen_although_its_own_motion_is_worse(networks: Networks) -> None:
