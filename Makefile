@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 LOCKS := requirements/lock.txt $(if $(filter system,$(RCLPY)),,requirements/ros-pip-$(RCLPY).lock.txt)
 READY := $(VENV)/.ready-$(RCLPY)
 
-.PHONY: setup demo test test-all lint bench lock clean
+.PHONY: setup demo test test-all lint bench reference lock clean
 
 setup: $(READY)
 
@@ -38,6 +38,10 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/sidepth benchmark $(ARGS)
+
+# Every setting of a training run with its sentence, after a change to one.
+reference: $(READY)
+	$(BIN)/sidepth train --print-recipe > training/reference.yaml
 
 # Pin what requirements/*.txt ask for, for every supported Python at once.
 PIN = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 --no-emit-index-url --no-header

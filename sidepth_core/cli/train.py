@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Sequence
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from sidepth_core.checkpoint import load_info
 from sidepth_core.evaluation.comparison import print_comparison
 from sidepth_core.training.fit import Run, fit
-from sidepth_core.training.recipes import has_option, read_arguments, recipe_parser
+from sidepth_core.training.recipes import HEADING, has_option, read_arguments, recipe_parser, render_recipe
 from sidepth_core.training.settings import Recipe
 
 DESCRIPTION = """\
@@ -20,16 +21,21 @@ Train depth without labels on bags, videos, folders, KITTI or the synthetic worl
 of your own:
 
   sidepth train --bag drive/ --checkpoint default --out runs/mine
-  sidepth train --recipe training/kitti_640x192.yaml --out runs/kitti
-  torchrun --nproc-per-node 4 --no-python sidepth train --recipe training/kitti_1024x320.yaml
+  sidepth train --recipe kitti_640x192 --out runs/kitti
+  sidepth train --recipe mine.yaml --steps 600 --print-recipe
+  torchrun --nproc-per-node 4 --no-python sidepth train --recipe kitti_1024x320
 """
 FINE_TUNING = 'finetune_bag'
 """The recipe that --bag takes when none is named."""
+PRINT = '--print-recipe'
 
 
 def main(argv: Sequence[str]) -> int:
     """Train, print where everything lies, and return the exit status."""
     recipe = recipe_of(argv)
+    if has_option(argv, PRINT):
+        sys.stdout.write(render_recipe(recipe, HEADING))
+        return 0
     quieten()
     run = fit(recipe)
     if os.environ.get('RANK', '0') == '0':
@@ -51,6 +57,9 @@ def recipe_of(argv: Sequence[str]) -> Recipe:
         metavar='SOURCE',
         help='recording to learn from beside those of the recipe: a rosbag2 or any other source; may be given again. '
         f'Without --recipe, the recipe is {FINE_TUNING}',
+    )
+    parser.add_argument(
+        PRINT, action='store_true', help='train nothing: print the recipe in full, each setting under its sentence'
     )
     return read_arguments(parser, argv, without_recipe=FINE_TUNING if has_option(argv, '--bag') else None)
 

@@ -1,4 +1,8 @@
-"""Recipes as files: complete, commented YAML; read strictly, written with each field's sentence above it."""
+"""Recipes as files: YAML that says what differs from its base, read strictly; written in full, each field commented.
+
+`base: finetune_bag` in a recipe names the one that it changes: one that comes with the package, or a path from the
+recipe's own folder. Without it, a recipe changes the defaults.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,18 @@ from sidepth_core.old_names import current_option, current_recipe
 from sidepth_core.training.settings import Recipe
 
 COMMENT_WIDTH = 110
+BASE = 'base'
+REFERENCE = 'reference'
+"""Name of the file that lists every setting: no recipe to train by, though it is one."""
+HEADING = """\
+Every setting of a training run, each under its sentence; `sidepth train --print-recipe` writes it.
+
+A recipe needs only what differs from these values, or from those of the recipe that it names as its base:
+
+  base: finetune_bag
+  steps: 600
+
+`sidepth train --recipe mine.yaml --print-recipe` shows what becomes of it."""
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
@@ -29,9 +45,15 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter)
 def recipe_parser(**options: Any) -> ArgumentParser:  # noqa: ANN401 - what argparse takes
     """Return the command-line parser that has every field of a recipe, with its sentence, and --recipe FILE."""
     parser = ArgumentParser(
-        exit_on_error=False, default_env=False, formatter_class=_HelpFormatter, **options
+        exit_on_error=False, default_env=False, print_config=None, formatter_class=_HelpFormatter, **options
     )
-    parser.add_argument('--recipe', action='config', help='recipe file (YAML); what follows it overrides it')
+    parser.add_argument(
+        '--recipe',
+        action='config',
+        metavar='RECIPE',
+        help='recipe file (YAML), or the name of one that comes with the package; other options override it, wherever '
+        'they stand',
+    )
     parser.add_class_arguments(Recipe)
     return parser
 
@@ -50,16 +72,14 @@ def read_arguments(parser: ArgumentParser, argv: Sequence[str], without_recipe: 
     """
     arguments = [current_option(argument) for argument in _split_assignments(argv)]
     _check_options(arguments, parser)
-    if '--recipe' in arguments[:-1]:
-        place = arguments.index('--recipe') + 1
-        arguments[place] = str(find_recipe(arguments[place]))
-    elif without_recipe and not {'-h', '--help'} & set(arguments):
-        place = 1
-        arguments = ['--recipe', str(find_recipe(without_recipe)), *arguments]
-    else:
-        place = 0
-    if place:
-        arguments[place] = checked(Path(arguments[place]))
+    named, arguments = _take_out(arguments, '--recipe')
+    if len(named) > 1:
+        raise ConfigError(f'--recipe is given {len(named)} times: name one, and let it name the other as its base')
+    if not named and without_recipe and not {'-h', '--help'} & set(arguments):
+        named = [without_recipe]
+    if named:
+        # First, so that what else is given overrides it.
+        arguments = ['--recipe', yaml.safe_dump(read_settings(find_recipe(named[0]))), *arguments]
     try:
         parsed = parser.parse_args(arguments)
     except ArgumentError as error:
@@ -68,6 +88,16 @@ def read_arguments(parser: ArgumentParser, argv: Sequence[str], without_recipe: 
     recipe = Recipe(**{field.name: values[field.name] for field in fields(Recipe)})
     added = tuple(values.get('bag') or ())
     return replace(recipe, data=replace(recipe.data, sources=(*recipe.data.sources, *added)))
+
+
+def _take_out(arguments: Sequence[str], option: str) -> tuple[list[str], list[str]]:
+    """Return the values of an option, and the arguments without it; one without a value stays where it is."""
+    values, others = [], list(arguments)
+    while option in others[:-1]:
+        place = others.index(option)
+        values.append(others[place + 1])
+        del others[place : place + 2]
+    return values, others
 
 
 def has_option(argv: Sequence[str], option: str) -> bool:
@@ -104,7 +134,7 @@ def find_recipe(name: str) -> Path:
         shipped = folder / f'{path.stem}.yaml'
         if path.parent == Path() and shipped.is_file():
             return shipped
-    known = sorted({file.stem for folder in folders for file in folder.glob('*.yaml')})
+    known = sorted({file.stem for folder in folders for file in folder.glob('*.yaml')} - {REFERENCE})
     raise ConfigError(f'no recipe {name!r}: expected a file, or one of {", ".join(known)}')
 
 
@@ -116,30 +146,63 @@ def shipped_folders() -> Iterator[Path]:
             yield parent / 'training'
 
 
-def checked(path: Path) -> str:
-    """Return a recipe's YAML under today's keys; refuse keys that no recipe has, naming the nearest that it has.
+def read_settings(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Return what a recipe file sets, over what its base sets.
+
+    Args:
+        path: The file.
+        above: The recipes whose base it is, outermost first.
 
     Raises:
-        ConfigError: If there is one, or the file is no YAML mapping.
+        ConfigError: If the file is no YAML mapping, has a key that no recipe has (the nearest one is named), or its
+            base is missing or rests on this very recipe.
+        OSError: If a file cannot be read.
     """
+    chain = (*above, path.resolve())
+    if path.resolve() in above:
+        raise ConfigError(f'recipes rest on each other in a circle: {" -> ".join(str(each) for each in chain)}')
     try:
         content = yaml.safe_load(path.read_text(encoding='utf-8'))
     except yaml.YAMLError as error:
         raise ConfigError(f'{str(path)!r} is no YAML: {_one_line(str(error))}') from error
     if not isinstance(content, Mapping):
         raise ConfigError(f'{str(path)!r} is no recipe: expected a mapping of settings, got {type(content).__name__}')
-    current = current_recipe(content)
-    faults = list(_unknown(current, Recipe, ''))
+    own = current_recipe({key: value for key, value in content.items() if key != BASE})
+    faults = list(_unknown(own, Recipe, '', also=(BASE,)))
     if faults:
         raise ConfigError(f'{str(path)!r} has unknown keys: {"; ".join(faults)}')
-    return yaml.safe_dump(current, sort_keys=False) if current != content else str(path)
+    if BASE not in content:
+        return own
+    return _laid_over(read_settings(_find_base(content[BASE], path), chain), own)
 
 
-def _unknown(content: Mapping[str, Any], settings: type, prefix: str) -> Iterator[str]:
+def _find_base(name: object, path: Path) -> Path:
+    """Return the file of a recipe's base: beside the recipe, or one that comes with the package."""
+    if not isinstance(name, str):
+        raise ConfigError(f'base of {str(path)!r} is {name!r}: expected the name of a recipe, or a path')
+    beside = [path.parent / name, path.parent / f'{name}.yaml']
+    try:
+        return next((file for file in beside if file.is_file()), None) or find_recipe(name)
+    except ConfigError as error:
+        raise ConfigError(f'base of {str(path)!r}: {error}') from None
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one mapping with the values of another over its own; mappings in it alike."""
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _laid_over(merged[key], value) if both else value
+    return merged
+
+
+def _unknown(
+    content: Mapping[str, Any], settings: type, prefix: str, also: tuple[str, ...] = ()
+) -> Iterator[str]:
     types = typing.get_type_hints(settings)
     for key, value in content.items():
         if key not in types:
-            yield f'{prefix}{key} ({nearest(str(key), list(types))})'
+            yield f'{prefix}{key} ({nearest(str(key), [*types, *also])})'
         elif is_dataclass(types[key]) and isinstance(value, Mapping):
             yield from _unknown(value, types[key], f'{prefix}{key}.')
 

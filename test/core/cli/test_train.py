@@ -7,6 +7,7 @@ import pytest
 from sidepth_core.cli import main
 from sidepth_core.cli.train import recipe_of
 from sidepth_core.errors import ConfigError
+from sidepth_core.training.recipes import load_recipe
 
 
 def test_a_bag_alone_is_fine_tuned_with_the_recipe_for_it() -> None:
@@ -26,6 +27,30 @@ def test_bags_are_added_to_the_sources_of_a_recipe() -> None:
 def test_arguments_override_the_recipe() -> None:
     recipe = recipe_of(['--recipe', 'debug', '--optimiser.batch_size', '7', '--model.width=128'])
     assert (recipe.optimiser.batch_size, recipe.model.width, recipe.model.height) == (7, 128, 64)
+
+
+@pytest.mark.parametrize('recipe', [['--recipe', 'debug'], ['--recipe=debug']])
+def test_options_win_wherever_they_stand(recipe: list[str]) -> None:
+    before, after = recipe_of(['--steps', '7', *recipe]), recipe_of([*recipe, '--steps=7'])
+    assert before == after
+    assert (before.steps, before.model.width) == (7, 96)
+
+
+def test_two_recipes_are_refused() -> None:
+    with pytest.raises(ConfigError, match='--recipe is given 2 times: name one'):
+        recipe_of(['--recipe', 'debug', '--steps', '1', '--recipe', 'synthetic'])
+
+
+def test_a_recipe_is_printed_in_full_with_what_the_options_change(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ['train', '--steps', '7', '--recipe', 'robot_indoor', '--bag', 'drive', '--out', str(tmp_path / 'run')]
+    assert main([*arguments, '--print-recipe']) == 0
+    path = tmp_path / 'printed.yaml'
+    path.write_text(capsys.readouterr().out)
+    assert load_recipe(path) == recipe_of(arguments[1:])
+    assert '# Steps of the optimiser in the whole run.\nsteps: 7\n' in path.read_text()
+    assert not (tmp_path / 'run').exists()
 
 
 @pytest.mark.parametrize(

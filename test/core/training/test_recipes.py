@@ -1,20 +1,58 @@
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from sidepth_core.data.prepare.clip_table import find_clips
 from sidepth_core.data.prepare.shards import FrameTable
 from sidepth_core.errors import ConfigError
-from sidepth_core.training.recipes import field_sentences, find_recipe, load_recipe, recipe_parser, render_recipe
+from sidepth_core.training.recipes import (
+    HEADING,
+    field_sentences,
+    find_recipe,
+    load_recipe,
+    recipe_parser,
+    render_recipe,
+)
 from sidepth_core.training.settings import ModelSettings, OptimiserSettings, Recipe
 from sidepth_core.training.sources import prepare_settings
 
 FOLDER = Path(__file__).parents[3] / 'training'
-RECIPES = sorted(FOLDER.glob('*.yaml'))
+REFERENCE = FOLDER / 'reference.yaml'
+RECIPES = sorted(set(FOLDER.glob('*.yaml')) - {REFERENCE})
+
+OLD_FINETUNE_BAG = """
+out: runs/finetuned
+checkpoint: default
+steps: 300
+seed: 0
+device: auto
+precision: auto
+resume: false
+licence: ''
+data: {sources: [], cache: '', validation_share: 0.1, test_share: 0.1, validation_clips: 64, workers: 1,
+  max_hole_share: 0.02, hole_checkpoint: '', margin: 1.3, clip_frames: 3, stride: 0, codec: auto,
+  gate: {still_share: 0.00040257648953301127, duplicate_difference: 0.15, max_bright_share: 0.5, max_dark_share: 0.9,
+    min_contrast: 4.0, min_tracked_share: 0.15, blur_ratio: 0.35, gap_ratio: 3.5}}
+model: {backbone: null, width: null, height: null, pose_width: null, pose_height: null, pretrained: false,
+  min_depth_m: 0.1, max_depth_m: 100.0, zoom_convention: null, focal_px: null, freeze_batch_norm: true,
+  recompute: false}
+augment: {zoom_probability: 0.5, zoom_smallest: 0.5, zoom_centre: anywhere, zoom_isotropic: false, zoom_sources: false,
+  flip_probability: 0.5, jitter_probability: 0.5, brightness: 0.2, contrast: 0.2, saturation: 0.2, hue: 0.1}
+objective: {photometric: 1.0, smoothness_first: 0.001, smoothness_second: 0.001, speed: 0.05, zoom_consistency: 0.0,
+  depth: 0.0, self_distillation: 0.0, seen_motion: 1.0, auto_mask: true, motion_mask: false, supervised_steps: 0}
+optimiser: {learning_rate: 5.0e-05, pose_rate: 4.0, batch_size: 4, warmup_steps: 50,
+  warmup_start: 0.3333333333333333, milestones: [0.5, 0.75], decay: 0.5, weight_decay: 0.0, gradient_clip: 35.0,
+  ema_decay: 0.99}
+watch: {log_every: 10, validate_every: 50, picture_every: 100, save_every: 100, select_by: photometric, patience: 5,
+  collapse_checks: 10, collapse_after: 100, collapse_hole_share: 0.3}
+"""
 
 
 def test_the_promised_recipes_are_there() -> None:
@@ -24,13 +62,63 @@ def test_the_promised_recipes_are_there() -> None:
     }  # fmt: skip
 
 
+def repeated(content: dict[str, Any], below: object, prefix: str = '') -> Iterator[str]:
+    """Yield the keys of a recipe that say what would be so without them."""
+    for key, value in content.items():
+        before = getattr(below, key)
+        if is_dataclass(before):
+            yield from repeated(value, before, f'{prefix}{key}.')
+        elif value == (list(before) if isinstance(before, tuple) else before):
+            yield f'{prefix}{key}'
+
+
 @pytest.mark.parametrize('path', RECIPES, ids=lambda path: path.stem)
-def test_a_recipe_is_complete_and_repeats_every_sentence(path: Path) -> None:
+def test_a_recipe_begins_with_its_purpose_and_says_only_what_differs_from_its_base(path: Path) -> None:
     text = path.read_text(encoding='utf-8')
-    heading = text.split('\n\n', 1)[0]
-    assert heading.startswith('# ')
-    body = render_recipe(load_recipe(path), 'heading').split('\n\n', 1)[1]
-    assert text.split('\n\n', 1)[1] == body
+    assert text.startswith('# ')
+    content = yaml.safe_load(text)
+    base = content.pop('base', None)
+    assert list(repeated(content, load_recipe(FOLDER / f'{base}.yaml') if base else Recipe())) == []
+    assert load_recipe(path) != Recipe()
+
+
+def test_the_reference_is_current_and_says_the_defaults() -> None:
+    assert REFERENCE.read_text(encoding='utf-8') == render_recipe(Recipe(), HEADING), 'run `make reference`'
+    assert load_recipe(REFERENCE) == Recipe()
+
+
+def test_a_full_recipe_of_an_older_release_is_still_the_same_recipe(tmp_path: Path) -> None:
+    path = tmp_path / 'old.yaml'
+    path.write_text(OLD_FINETUNE_BAG)
+    assert load_recipe(path) == load_recipe(FOLDER / 'finetune_bag.yaml')
+
+
+def test_a_recipe_lies_over_its_base_and_that_over_its_own(tmp_path: Path) -> None:
+    (tmp_path / 'bases').mkdir()
+    (tmp_path / 'bases' / 'mine.yaml').write_text('base: finetune_bag\nsteps: 7\noptimiser: {batch_size: 2}\n')
+    path = tmp_path / 'top.yaml'
+    for name in ('bases/mine', 'bases/mine.yaml', str(tmp_path / 'bases' / 'mine.yaml')):
+        path.write_text(f'base: {name}\noptimiser: {{learning_rate: 1e-3}}\n')
+        recipe, bottom = load_recipe(path), load_recipe(FOLDER / 'finetune_bag.yaml')
+        changed = replace(bottom.optimiser, batch_size=2, learning_rate=1e-3)
+        assert recipe == replace(bottom, steps=7, optimiser=changed)
+
+
+@pytest.mark.parametrize(
+    ('text', 'fault'),
+    [
+        ('base: finetune', "base of .*mine.yaml': no recipe 'finetune': expected a file, or one of .*finetune_bag"),
+        ('base: mine', 'rest on each other in a circle: .*mine.yaml -> .*mine.yaml'),
+        ('base: [finetune_bag]', r"base of .* is \['finetune_bag'\]: expected the name of a recipe"),
+        ('bas: finetune_bag', r"bas \(did you mean 'base'\?\)"),
+        ('data: {base: finetune_bag}', r'data.base \('),
+    ],
+)
+def test_a_base_that_cannot_be_is_refused(tmp_path: Path, text: str, fault: str) -> None:
+    path = tmp_path / 'mine.yaml'
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=fault):
+        load_recipe(path)
 
 
 def test_every_field_has_a_sentence() -> None:
