@@ -13,8 +13,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from sidepth_core.camera import Camera
 from sidepth_core.errors import ConfigError
@@ -68,16 +66,16 @@ def rectification_maps(camera: Camera, target: Camera) -> Maps:
 
 
 @lru_cache(maxsize=8)
-def rectification_grid(camera: Camera, target: Camera) -> Tensor:
+def rectification_grid(camera: Camera, target: Camera) -> npt.NDArray[np.float32]:
     """Return the maps as torch's grid_sample takes them: (H, W, 2) float32 of `target`'s size, (x, y).
 
-    Convention: align_corners=False, x_n = (2u + 1) / W - 1 with W the width of the distorted image. The tensor is
+    Convention: align_corners=False, x_n = (2u + 1) / W - 1 with W the width of the distorted image. The array is
     cached per pair of cameras: do not write into it.
     """
     maps = rectification_maps(camera, target)
     x = (2 * maps.x + 1) / camera.width - 1
     y = (2 * maps.y + 1) / camera.height - 1
-    return torch.from_numpy(np.stack([x, y], axis=-1))
+    return np.stack([x, y], axis=-1)
 
 
 def rectify_image(image: npt.NDArray[np.uint8], camera: Camera) -> npt.NDArray[np.uint8]:

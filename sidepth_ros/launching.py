@@ -19,8 +19,7 @@ from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
 from lifecycle_msgs.msg import Transition
 
-from sidepth_core.data.bags.files import BagFiles
-from sidepth_core.data.bags.topics import COMPRESSED_IMAGE, Choice, choose
+from sidepth_core.data.bags import COMPRESSED_IMAGE, BagFiles, Choice, choose
 from sidepth_core.errors import ConfigError
 from sidepth_ros.fastdds import profile_environment
 

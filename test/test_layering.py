@@ -51,6 +51,13 @@ ROOMS = [
 ]
 
 
+DOORS = (
+    *(f'sidepth_core.data.{room}' for room in ('bags', 'kitti', 'folders', 'depth_truth', 'prepare')),
+    'sidepth_ros.messages',
+)
+"""Packages that others import from as a whole, never from a module inside."""
+
+
 def imported(path: Path) -> set[str]:
     """Return the dotted names that a file imports, wherever in the file it does."""
     names = set()
@@ -91,6 +98,21 @@ def test_rooms_import_downwards_only(path: Path, package: str, floors: tuple[set
     others = {name.removeprefix(prefix).split('.')[0] for name in imported(path) if name.startswith(prefix)} - {own}
     top = 0 if package == 'sidepth_core.data' and floor_of[own] == 0 else floor_of[own] - 1
     assert not {name for name in others if floor_of[name] > top}
+
+
+@pytest.mark.parametrize('room', DOORS)
+def test_a_room_is_entered_by_its_door(room: str) -> None:
+    inside = ROOT / room.replace('.', '/')
+    modules = {f'{room}.{path.stem}' for path in inside.glob('*.py')} - {f'{room}.__init__'}
+    outside = [path for path in ROOT.glob('sidepth_*/**/*.py') if inside not in path.parents]
+    entered = {
+        f'{path.relative_to(ROOT)}: {name}'
+        for path in outside
+        for name in imported(path)
+        if modules & {name, name.rpartition('.')[0]}
+    }
+    assert modules
+    assert not entered
 
 
 def test_the_walk_sees_the_package() -> None:

@@ -24,10 +24,8 @@ from torchvision.transforms import v2
 from sidepth_core.augment import AugmentSettings, augment
 from sidepth_core.benchmarks.row import Request, Row
 from sidepth_core.data.clips import collate
-from sidepth_core.data.folders.image_folders import FolderSource
-from sidepth_core.data.prepare.cache import prepare
-from sidepth_core.data.prepare.dataset import PreparedDataset
-from sidepth_core.data.prepare.settings import PrepareSettings
+from sidepth_core.data.folders import FolderSource
+from sidepth_core.data.prepare import PreparedDataset, PrepareSettings, prepare
 
 WIDTH, HEIGHT = 640, 192
 SOURCE_WIDTH, SOURCE_HEIGHT = 1242, 375

@@ -24,10 +24,9 @@ from sidepth_core.checkpoint import (
     locate_checkpoint,
 )
 from sidepth_core.cli.prepare import show
-from sidepth_core.data.bags.files import BagFiles
-from sidepth_core.data.bags.source import BagSource
+from sidepth_core.data.bags import BagFiles, BagSource
 from sidepth_core.data.frames import Frame, FrameSource
-from sidepth_core.data.prepare.dataset import PreparedDataset
+from sidepth_core.data.prepare import PreparedDataset
 from sidepth_core.data.sources import open_sources
 
 

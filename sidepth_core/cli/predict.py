@@ -16,7 +16,7 @@ from rich.progress import Progress
 from sidepth_core.camera import Camera
 from sidepth_core.checkpoint import DEFAULT_CHECKPOINT
 from sidepth_core.data.calibration import fitted, read_calibration
-from sidepth_core.data.folders.image_folders import FolderSource, image_folder, images_in, read_image
+from sidepth_core.data.folders import FolderSource, image_folder, images_in, read_image
 from sidepth_core.data.frames import DepthMap, Frame, FrameSource, Image
 from sidepth_core.data.sources import open_source
 from sidepth_core.engines import ENGINES, PRECISIONS

@@ -10,10 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from sidepth_core.data.prepare.cache import Progress as Step
-from sidepth_core.data.prepare.cache import prepare
-from sidepth_core.data.prepare.report import PrepareReport, total
-from sidepth_core.data.prepare.settings import PrepareSettings
+from sidepth_core.data.prepare import PrepareReport, PrepareSettings, prepare, total
+from sidepth_core.data.prepare import Progress as Step
 from sidepth_core.data.sources import open_sources
 
 EPILOG = """\

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -78,3 +78,17 @@ class FrameSource(Protocol):
             DatasetError: If the source cannot be read at all. Single bad items are counted in `report` instead.
         """
         ...
+
+
+class WeightedSource(NamedTuple):
+    """A source and how often its clips are drawn.
+
+    Attributes:
+        source: The drive.
+        weight: Relative to the other sources: 2 means twice as often, however many clips there are.
+        group: Sources of one group, as the drives of one folder, share the weight by their clips; '' for none.
+    """
+
+    source: FrameSource
+    weight: float = 1.0
+    group: str = ''

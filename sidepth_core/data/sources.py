@@ -14,24 +14,25 @@ from typing import Literal, NamedTuple
 from urllib.parse import unquote
 
 from sidepth_core.camera import Camera
-from sidepth_core.data.bags.files import is_bag
-from sidepth_core.data.bags.source import BagSource
-from sidepth_core.data.bags.topics import NONE, Choice
+from sidepth_core.data.bags import NONE, BagSource, Choice, is_bag
 from sidepth_core.data.calibration import read_calibration
-from sidepth_core.data.depth_truth.sweeps import SweepFolder, is_sweep_folder
-from sidepth_core.data.folders.image_folders import FolderSource
-from sidepth_core.data.folders.videos import VIDEO_SUFFIXES, VideoSource
-from sidepth_core.data.frames import FrameSource
-from sidepth_core.data.kitti.selection import KittiSelection, is_kitti_selection
-from sidepth_core.data.kitti.source import TRUTHS, KittiDrive, KittiObject, KittiOdometry, Truth
-from sidepth_core.data.kitti.splits import (
+from sidepth_core.data.depth_truth import SweepFolder, is_sweep_folder
+from sidepth_core.data.folders import VIDEO_SUFFIXES, FolderSource, VideoSource
+from sidepth_core.data.frames import FrameSource, WeightedSource
+from sidepth_core.data.kitti import (
+    TRUTHS,
+    KittiDrive,
+    KittiObject,
+    KittiOdometry,
+    KittiSelection,
+    Truth,
     is_kitti_drive,
     is_kitti_object,
     is_kitti_odometry,
     is_kitti_root,
+    is_kitti_selection,
     kitti_drives,
 )
-from sidepth_core.data.prepare.cache import WeightedSource
 from sidepth_core.data.synthetic import SyntheticSource
 from sidepth_core.errors import ConfigError, DatasetError
 

@@ -13,7 +13,7 @@ from sidepth_core.camera import Camera
 from sidepth_core.checkpoint import load_checkpoint
 from sidepth_core.data.clips import Clip
 from sidepth_core.data.frames import Frame
-from sidepth_core.data.prepare.dataset import PreparedDataset
+from sidepth_core.data.prepare import PreparedDataset
 from sidepth_core.evaluation.comparison import Comparison, compare, save_comparison_figure
 from sidepth_core.evaluation.evaluated_model import evaluated_model
 from sidepth_core.evaluation.run import EvaluationSettings

@@ -10,7 +10,7 @@ from typing import Literal
 
 from sidepth_core.augment import AugmentSettings
 from sidepth_core.checkpoint import CheckpointInfo
-from sidepth_core.data.prepare.motion import FrameSelection
+from sidepth_core.data.prepare import FrameSelection
 from sidepth_core.errors import ConfigError
 from sidepth_core.losses import LossWeights
 from sidepth_core.models import BACKBONES, STRIDE

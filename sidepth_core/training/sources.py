@@ -15,10 +15,7 @@ import numpy as np
 from rich.progress import Progress
 
 from sidepth_core.checkpoint import load_info
-from sidepth_core.data.prepare.cache import prepare
-from sidepth_core.data.prepare.dataset import PreparedDataset
-from sidepth_core.data.prepare.settings import PrepareSettings
-from sidepth_core.data.prepare.two_view_poses import estimate_two_view_poses
+from sidepth_core.data.prepare import PreparedDataset, PrepareSettings, estimate_two_view_poses, prepare
 from sidepth_core.data.sources import open_weighted
 from sidepth_core.errors import ConfigError, DatasetError
 from sidepth_core.old_names import earlier_fields, earlier_source

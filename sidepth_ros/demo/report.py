@@ -16,7 +16,7 @@ from rich.table import Table
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from sidepth_core.camera import Camera
-from sidepth_core.data.bags.files import BagFiles
+from sidepth_core.data.bags import BagFiles
 from sidepth_core.data.frames import DepthMap
 from sidepth_core.errors import BagError
 from sidepth_core.evaluation.depth_metrics import DepthProtocol, mean_scores, score_image
@@ -31,8 +31,7 @@ from sidepth_core.visualisation import (
     with_colour_bar,
 )
 from sidepth_ros.demo.session import DEPTH, DEPTH_INFO, DIAGNOSTICS, EXACT, POINTS, Session
-from sidepth_ros.messages.conversions import NumpyCodec, camera_of, decode_message
-from sidepth_ros.messages.serialized import stamp_ns
+from sidepth_ros.messages import NumpyCodec, camera_of, decode_message, serialized_stamp_ns
 from sidepth_ros.tools.recorder import Receipt
 
 RGB = npt.NDArray[np.uint8]
@@ -102,17 +101,17 @@ class Recording:
     def _at(self, topic: str, stamp: int, kind: type[Any]) -> Any:  # noqa: ANN401 - a message
         """Return the message of a stamp."""
         for data in self._messages(topic):
-            if stamp_ns(data) == stamp:
+            if serialized_stamp_ns(data) == stamp:
                 return deserialize_message(data, kind)
         raise BagError(f'bag {str(self._path)!r} has no message of {topic} at {stamp} ns')
 
     def pairs(self) -> Iterator[tuple[DepthMap, DepthMap]]:
         """Yield published and exact depth of the same image."""
         codec = NumpyCodec()
-        exact = {stamp_ns(data): data for data in self._messages(EXACT)}
+        exact = {serialized_stamp_ns(data): data for data in self._messages(EXACT)}
         for data in self._messages(DEPTH):
-            if stamp_ns(data) in exact:
-                ours, truth = (deserialize_message(item, Image) for item in (data, exact[stamp_ns(data)]))
+            if serialized_stamp_ns(data) in exact:
+                ours, truth = (deserialize_message(item, Image) for item in (data, exact[serialized_stamp_ns(data)]))
                 yield codec.imgmsg_to_cv2(ours), codec.imgmsg_to_cv2(truth)  # type: ignore[misc] # both 32FC1
 
     def diagnosis(self) -> Diagnosis:
@@ -128,7 +127,7 @@ class Recording:
 
     def common_stamps(self, topics: Sequence[str]) -> list[int]:
         """Return the stamps that all of some topics have, in order."""
-        sets = [{stamp_ns(data) for data in self._messages(topic)} for topic in topics]
+        sets = [{serialized_stamp_ns(data) for data in self._messages(topic)} for topic in topics]
         return sorted(set.intersection(*sets))
 
     def figure(self, *, has_exact: bool) -> RGB:

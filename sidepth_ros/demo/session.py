@@ -18,8 +18,7 @@ from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
-from sidepth_core.data.bags.topics import NONE, Choice
-from sidepth_core.data.bags.writer import BagWriter
+from sidepth_core.data.bags import NONE, BagWriter, Choice
 from sidepth_core.errors import ConfigError
 from sidepth_ros.tools.recorder import Receipt, Recorder
 from sidepth_ros.tools.sequences import CAMERA_INFO, COMPRESSED, EXACT_DEPTH, IMAGE, bag_sequence

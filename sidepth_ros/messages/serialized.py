@@ -13,7 +13,7 @@ from sidepth_core.errors import BagError
 STAMP_END = 12
 
 
-def stamp_ns(message: bytes | memoryview) -> int:
+def serialized_stamp_ns(message: bytes | memoryview) -> int:
     """Return the header stamp of a serialized message, nanoseconds.
 
     Raises:

@@ -10,13 +10,15 @@ from rclpy.node import Node
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from sidepth_ros.messages.conversions import stamp_ns
-from sidepth_ros.messages.pairing import Frame, Outcome, Pairing
-from sidepth_ros.messages.quality_of_service import (
+from sidepth_ros.messages import (
+    Frame,
+    Outcome,
+    Pairing,
     UnsupportedEventTypeError,
     input_qos,
     overridable,
     policy_name,
+    stamp_ns,
     watch,
 )
 from sidepth_ros.node.statistics import Statistics

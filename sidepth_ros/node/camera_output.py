@@ -11,8 +11,7 @@ from torch.nn import functional as F
 
 from sidepth_core.colour_maps import colour_depth
 from sidepth_core.depth_maps import RayCache, point_cloud, to_millimetres
-from sidepth_ros.messages.conversions import CloudBuffer, ImageBuffer, camera_info_message
-from sidepth_ros.messages.quality_of_service import output_qos, overridable
+from sidepth_ros.messages import CloudBuffer, ImageBuffer, camera_info_message, output_qos, overridable
 from sidepth_ros.node.parameters import Settings
 from sidepth_ros.node.processor import Estimate
 

@@ -18,7 +18,7 @@ from std_srvs.srv import Trigger
 from sidepth_core.checkpoint import HUB, load_info
 from sidepth_core.errors import ScaleError, SidepthError
 from sidepth_core.inference import DepthEstimator
-from sidepth_ros.messages.conversions import stamp_ns
+from sidepth_ros.messages import stamp_ns
 from sidepth_ros.node.camera_input import CameraInput
 from sidepth_ros.node.camera_output import CameraOutput
 from sidepth_ros.node.declare import as_parameters, declare, values_of

@@ -23,7 +23,7 @@ from sidepth_core.gates import border_mask, consistency, edge_mask, sky_mask
 from sidepth_core.rectify import fold_radius, rectification_grid, rectification_maps
 from sidepth_core.scale import Scale
 from sidepth_core.stabiliser import Stabiliser
-from sidepth_ros.messages.calibration import Calibration
+from sidepth_ros.messages import Calibration
 from sidepth_ros.node.model import Model
 from sidepth_ros.node.parameters import Settings
 
@@ -125,7 +125,7 @@ class Processor:
         known = self._maps.get(key)
         if known is None or known[0] != view.calibration:
             source, target = view.calibration
-            grid = rectification_grid(source, target)
+            grid = torch.from_numpy(rectification_grid(source, target))
             outside = (grid.abs() > 1).any(-1)
             # Beyond the fold of its polynomial a lens model puts pixels where no light went.
             outside |= rays(target)[..., :2].norm(dim=-1) > fold_radius(source)

@@ -12,9 +12,17 @@ from typing import NamedTuple
 import torch
 
 from sidepth_core.errors import ConfigError, ImageFormatError
-from sidepth_ros.messages.calibration import Calibration, CalibrationCache
-from sidepth_ros.messages.conversions import darkness, decode_message, make_codec, stamp_ns
-from sidepth_ros.messages.pairing import MISMATCH, Frame, mismatch
+from sidepth_ros.messages import (
+    MISMATCH,
+    Calibration,
+    CalibrationCache,
+    Frame,
+    darkness,
+    decode_message,
+    make_codec,
+    mismatch,
+    stamp_ns,
+)
 from sidepth_ros.node.camera_input import CameraInput
 from sidepth_ros.node.camera_output import CameraOutput
 from sidepth_ros.node.model import Model, describe

@@ -22,9 +22,9 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-from sidepth_core.data.bags.topics import Choice
+from sidepth_core.data.bags import Choice
 from sidepth_core.errors import ConfigError
-from sidepth_ros.messages.serialized import restamped
+from sidepth_ros.messages import restamped
 from sidepth_ros.tools.executable import run_node, without_ros_arguments
 from sidepth_ros.tools.sequences import MessageSequence, bag_sequence, synthetic_sequence
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-from sidepth_ros.messages.serialized import stamp_ns
+from sidepth_ros.messages import serialized_stamp_ns
 
 
 class Receipt(NamedTuple):
@@ -55,7 +55,7 @@ class Recorder:
         def write(data: bytes) -> None:
             received_ns = time.time_ns()
             self._writer.write_raw(topic, name, received_ns, data)
-            self.receipts[topic].append(Receipt(stamp_ns(data), received_ns))
+            self.receipts[topic].append(Receipt(serialized_stamp_ns(data), received_ns))
 
         return write
 

@@ -12,12 +12,10 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from sidepth_core.data.bags.files import BagFiles, Message
-from sidepth_core.data.bags.topics import Choice, choose
+from sidepth_core.data.bags import BagFiles, Choice, Message, choose
 from sidepth_core.data.frames import Frame
 from sidepth_core.errors import BagError
-from sidepth_ros.messages.conversions import NumpyCodec, camera_info_message
-from sidepth_ros.messages.serialized import stamp_ns
+from sidepth_ros.messages import NumpyCodec, camera_info_message, serialized_stamp_ns
 
 FRAME_ID = 'camera_optical_frame'
 ODOMETRY, CAMERA_INFO, EXACT_DEPTH = 'odom', 'camera_info', 'depth'
@@ -123,7 +121,7 @@ def bag_sequence(path: Path, choice: Choice, *, frames: int = 0) -> MessageSeque
 
 def _times(messages: list[Message]) -> list[int]:
     """Return when each message was taken: its stamp; the recorder's time where stamps stand still."""
-    stamps = [stamp_ns(message.data) for message in messages]
+    stamps = [serialized_stamp_ns(message.data) for message in messages]
     return stamps if len(set(stamps)) * 4 > len(stamps) else [message.log_ns for message in messages]
 
 

@@ -76,7 +76,7 @@ def test_convention_grid_samples_the_same_pixels_as_the_maps() -> None:
     generator = np.random.default_rng(0)
     image = cv2.GaussianBlur(generator.integers(0, 255, (720, 1280, 3), dtype=np.uint8), (0, 0), 3)
     by_map = rectify_image(image, PLUMB_BOB).astype(np.float32)
-    grid = rectification_grid(PLUMB_BOB, target)[None]
+    grid = torch.from_numpy(rectification_grid(PLUMB_BOB, target))[None]
     tensor = torch.from_numpy(image).permute(2, 0, 1)[None].float()
     by_grid = torch.nn.functional.grid_sample(tensor, grid, align_corners=False)[0].permute(1, 2, 0).numpy()
     # OpenCV interpolates with 1/32 pixel and rounds to whole grey levels.

@@ -14,8 +14,7 @@ from sidepth_core.camera import Camera
 from sidepth_core.data.bags.recording import DepthImage, Recording, Stamped, Sweep
 from sidepth_core.data.bags.topics import Chosen
 from sidepth_core.data.calibration import fitted
-from sidepth_core.data.depth_truth.depth_images import fitted_depth
-from sidepth_core.data.depth_truth.lidar import project_depth
+from sidepth_core.data.depth_truth import fitted_depth, project_depth
 from sidepth_core.data.frames import DepthMap
 from sidepth_core.data.tracks import chain
 from sidepth_core.errors import BagError, DatasetError

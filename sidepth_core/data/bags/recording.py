@@ -16,8 +16,13 @@ from sidepth_core.camera import Camera
 from sidepth_core.data.bags.files import BagFiles, Topic
 from sidepth_core.data.bags.topics import COMPRESSED_IMAGE, TF_MESSAGE, is_rectified_topic
 from sidepth_core.data.calibration import camera_from_info
-from sidepth_core.data.depth_truth.depth_images import DEPTH_ENCODINGS, decode_compressed_depth, decode_depth
-from sidepth_core.data.depth_truth.lidar import Points, points_of_cloud
+from sidepth_core.data.depth_truth import (
+    DEPTH_ENCODINGS,
+    Points,
+    decode_compressed_depth,
+    decode_depth,
+    points_of_cloud,
+)
 from sidepth_core.data.frames import DepthMap
 from sidepth_core.data.tracks import rigid, rotation_of_quaternion
 from sidepth_core.errors import BagError, ConfigError, DatasetError, ImageFormatError

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from sidepth_core.camera import Camera
 from sidepth_core.data.calibration import find_calibration, fitted, read_calibration
 from sidepth_core.data.deferred import DeferredSource, Pending, content_of
-from sidepth_core.data.depth_truth.depth_images import fitted_depth
+from sidepth_core.data.depth_truth import fitted_depth
 from sidepth_core.data.frames import DepthMap, Frame, Image
 from sidepth_core.errors import ConfigError, DatasetError
 from sidepth_core.images import decode_compressed

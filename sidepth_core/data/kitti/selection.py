@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sidepth_core.data.folders.image_folders import images_in
+from sidepth_core.data.folders import images_in
 from sidepth_core.data.kitti.source import Item, KittiSource, Truth
 from sidepth_core.errors import DatasetError
 

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sidepth_core.data.deferred import DeferredSource, Pending, content_of
-from sidepth_core.data.depth_truth.lidar import project_depth, read_velodyne
-from sidepth_core.data.folders.image_folders import images_in, read_depth, read_poses
+from sidepth_core.data.depth_truth import project_depth, read_velodyne
+from sidepth_core.data.folders import images_in, read_depth, read_poses
 from sidepth_core.data.frames import Frame
 from sidepth_core.data.kitti.files import (
     camera_of_projection,

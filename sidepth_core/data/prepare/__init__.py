@@ -1,1 +1,21 @@
 """Drives into a cache that training reads at memory speed: frame selection, clips, shards and two-view poses."""
+
+from sidepth_core.data.prepare.cache import Progress, prepare
+from sidepth_core.data.prepare.dataset import PreparedDataset
+from sidepth_core.data.prepare.motion import FrameSelection
+from sidepth_core.data.prepare.report import PrepareReport, total
+from sidepth_core.data.prepare.settings import PrepareSettings
+from sidepth_core.data.prepare.two_view import two_view_pose
+from sidepth_core.data.prepare.two_view_poses import estimate_two_view_poses
+
+__all__ = [
+    'FrameSelection',
+    'PrepareReport',
+    'PrepareSettings',
+    'PreparedDataset',
+    'Progress',
+    'estimate_two_view_poses',
+    'prepare',
+    'total',
+    'two_view_pose',
+]

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from sidepth_core.data.deferred import DeferredSource
-from sidepth_core.data.frames import FrameSource, SourceReport
+from sidepth_core.data.frames import FrameSource, SourceReport, WeightedSource
 from sidepth_core.data.prepare.clip_table import ClipTable, Stretches, find_clips
 from sidepth_core.data.prepare.frame_selection import SelectionState, select_frames
 from sidepth_core.data.prepare.report import PrepareReport, SourceSummary, draw_motion, median, total
@@ -38,20 +38,6 @@ SQUEEZE = 1.5
 """Images whose proportions change more than this are worth a note."""
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
-
-
-class WeightedSource(NamedTuple):
-    """A source and how often its clips are drawn.
-
-    Attributes:
-        source: The drive.
-        weight: Relative to the other sources: 2 means twice as often, however many clips there are.
-        group: Sources of one group, as the drives of one folder, share the weight by their clips; '' for none.
-    """
-
-    source: FrameSource
-    weight: float = 1.0
-    group: str = ''
 
 
 class Progress(NamedTuple):

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sidepth_core.camera import Camera
-from sidepth_core.data.bags.writer import BagWriter
+from sidepth_core.data.bags import BagWriter
 from sidepth_core.data.frames import DepthMap, Frame, Image
 from sidepth_core.data.synthetic.source import SyntheticSource
 from sidepth_core.errors import DatasetError

@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import Header
 
 from sidepth_core.errors import BagError
-from sidepth_ros.messages.serialized import restamped, stamp_ns
+from sidepth_ros.messages.serialized import restamped, serialized_stamp_ns
 
 STAMP_NS = 1_700_000_000_123_456_789
 
@@ -26,7 +26,7 @@ def message() -> CompressedImage:
 
 
 def test_stamp_is_that_of_the_header() -> None:
-    assert stamp_ns(bytes(serialize_message(message()))) == STAMP_NS
+    assert serialized_stamp_ns(bytes(serialize_message(message()))) == STAMP_NS
 
 
 def test_restamping_changes_the_stamp_and_nothing_else() -> None:
@@ -38,10 +38,10 @@ def test_restamping_changes_the_stamp_and_nothing_else() -> None:
 
 def test_big_endian_messages_are_understood() -> None:
     data = b'\0\0\0\0' + struct.pack('>iI', 12, 34) + b'rest'
-    assert stamp_ns(data) == 12_000_000_034
+    assert serialized_stamp_ns(data) == 12_000_000_034
     assert restamped(data, 56_000_000_078) == b'\0\0\0\0' + struct.pack('>iI', 56, 78) + b'rest'
 
 
 def test_message_without_room_for_a_header_is_refused() -> None:
     with pytest.raises(BagError, match='message of 4 bytes has no header'):
-        stamp_ns(bytes(serialize_message(CameraInfo()))[:4])
+        serialized_stamp_ns(bytes(serialize_message(CameraInfo()))[:4])

@@ -172,7 +172,8 @@ def test_rectified_image_is_the_same_on_every_device() -> None:
     coarse = np.random.default_rng(0).integers(0, 256, (8, 11), dtype=np.uint8)
     image = cv2.resize(coarse, (128, 96), interpolation=cv2.INTER_CUBIC)
     ours = Processor()([view(image, source=LENS, target=target)], BrightnessModel(), SETTINGS)[0].image
-    theirs = rectified(torch.from_numpy(image).expand(1, 3, -1, -1), rectification_grid(LENS, target))
+    grid = torch.from_numpy(rectification_grid(LENS, target))
+    theirs = rectified(torch.from_numpy(image).expand(1, 3, -1, -1), grid)
     # OpenCV, which does it on a CPU, divides a pixel into 32 parts.
     torch.testing.assert_close(ours.int(), theirs[0].int(), rtol=0, atol=3)
 

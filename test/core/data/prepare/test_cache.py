@@ -20,8 +20,8 @@ import torch
 from sidepth_core.camera import Camera
 from sidepth_core.data.clips import collate
 from sidepth_core.data.folders.image_folders import FolderSource
-from sidepth_core.data.frames import Frame, SourceReport
-from sidepth_core.data.prepare.cache import Progress, WeightedSource, prepare
+from sidepth_core.data.frames import Frame, SourceReport, WeightedSource
+from sidepth_core.data.prepare.cache import Progress, prepare
 from sidepth_core.data.prepare.dataset import PreparedDataset
 from sidepth_core.data.prepare.report import PrepareReport
 from sidepth_core.data.prepare.settings import PrepareSettings

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from sidepth_core.data.clips import Clip
+from sidepth_core.data.frames import WeightedSource
 from sidepth_core.data.prepare import two_view_poses
-from sidepth_core.data.prepare.cache import WeightedSource, prepare
+from sidepth_core.data.prepare.cache import prepare
 from sidepth_core.data.prepare.dataset import TWO_VIEW_POSES_FILE, PreparedDataset
 from sidepth_core.data.prepare.settings import PrepareSettings
 from sidepth_core.data.prepare.two_view import TwoViewGeometry
