@@ -2,6 +2,7 @@
 
 The text is a path or `synthetic:<scene>`, and after a question mark options as in a web address:
 `drive.mp4?camera=front.yaml&fps=30`, `synthetic:street?seed=3&frames=300`, `bag/?image_topic=/front/image&weight=2`.
+`synthetic:mixed?seeds=1..99&fov=40..110` names many drives: see `synthetic.ranges`.
 What the path holds is found out; a kind before a colon (`folder:`, `bag:`, `video:`, `kitti:`) says it instead.
 """
 
@@ -33,7 +34,7 @@ from sidepth_core.data.kitti import (
     is_kitti_selection,
     kitti_drives,
 )
-from sidepth_core.data.synthetic import SyntheticSource
+from sidepth_core.data.synthetic import SyntheticSource, expand
 from sidepth_core.errors import ConfigError, DatasetError
 
 Options = dict[str, str]
@@ -91,7 +92,8 @@ def open_weighted(text: str, *, with_depth: bool = False) -> list[WeightedSource
     weight = _positive(text, options.pop('weight', '1'), 'weight')
     if place.startswith('synthetic:'):
         rest = '&'.join(f'{key}={value}' for key, value in options.items())
-        return [WeightedSource(SyntheticSource.from_text(f'{place}?{rest}' if rest else place), weight, text)]
+        drives = expand(f'{place}?{rest}' if rest else place)
+        return [WeightedSource(SyntheticSource.from_text(drive), weight, text) for drive in drives]
     name, colon, after = place.partition(':')
     kind = KINDS.get(name) if colon else None
     path = Path(after if kind else place).expanduser()

@@ -45,6 +45,7 @@ class Corridor:
         self.light, self.sky = indoors(rng)
         self._width = float(rng.uniform(1.7, 3.6))
         self._height = float(rng.uniform(2.3, 3.3))
+        self.ceiling_m = self._height
         self._radius = 0.75 * self._width
         self.path = Path(right_angles(rng, self._radius))
         walls = self.palette.walls if rng.random() < 0.25 else self.palette.plasters

@@ -29,6 +29,8 @@ SCENES: dict[str, Callable[[np.random.Generator], Scene]] = {
     'corridor': Corridor,
     'room': Room,
 }
+CEILING_GAP_M = 0.3
+"""A camera is at least this far below the ceiling."""
 HALF_STEP_S = 1e-3
 """Half the time over which speeds are measured on the exact path."""
 
@@ -40,6 +42,24 @@ class Mount(NamedTuple):
     pitch: float
     roll: float
     yaw: float
+
+
+class MountChoice(NamedTuple):
+    """What of a camera's mount is given, not drawn: height in metres, pitch (down is positive) and roll in degrees."""
+
+    height_m: float | None = None
+    pitch_deg: float | None = None
+    roll_deg: float | None = None
+
+    def over(self, drawn: Mount, ceiling_m: float) -> Mount:
+        """Return the drawn mount with what is given in its place, below a ceiling."""
+        height = drawn.height_m if self.height_m is None else min(self.height_m, ceiling_m - CEILING_GAP_M)
+        pitch = drawn.pitch if self.pitch_deg is None else math.radians(self.pitch_deg)
+        roll = drawn.roll if self.roll_deg is None else math.radians(self.roll_deg)
+        return Mount(height, pitch, roll, drawn.yaw)
+
+
+DRAWN = MountChoice()
 
 
 class Pace:
@@ -86,11 +106,19 @@ class Drive:
         seed: Everything follows from it.
         fps: Frames a second.
         moving_objects: Whether traffic and people move.
+        mount: What of the camera's mount is not drawn from the seed.
         device: Where to render.
     """
 
     def __init__(
-        self, scene: str, seed: int, *, fps: float = 10.0, moving_objects: bool = False, device: str = 'cpu'
+        self,
+        scene: str,
+        seed: int,
+        *,
+        fps: float = 10.0,
+        moving_objects: bool = False,
+        mount: MountChoice = DRAWN,
+        device: str = 'cpu',
     ) -> None:
         if scene not in SCENES:
             raise ConfigError(f'no scene {scene!r}: choose one of {", ".join(SCENES)}')
@@ -102,10 +130,11 @@ class Drive:
         self._world = World(self._scene, seed, self._device)
         self._pace = Pace(np.random.default_rng([*code, 2]), *self._scene.speed_mps)
         rng = np.random.default_rng([*code, 4])
-        self.mount = Mount(
+        drawn = Mount(
             float(rng.uniform(*self._scene.camera_height_m)),
             *(float(rng.normal(*part)) for part in self._scene.gaze),
         )
+        self.mount = mount.over(drawn, self._scene.ceiling_m)
         self._sway = rng.uniform(0, 2 * math.pi, 8)
         if moving_objects:
             self._world.add_movers(self._pace)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from sidepth_core.data.synthetic import props
@@ -25,6 +27,7 @@ class Highway:
     speed_mps = (8.0, 32.0)
     camera_height_m = (1.0, 2.0)
     gaze = AHEAD
+    ceiling_m = math.inf
     mover_count = 14
 
     def __init__(self, rng: np.random.Generator) -> None:

@@ -42,6 +42,7 @@ class Room:
         large = rng.random() < 0.2
         self._half = rng.uniform(2.5, 6.0, 2) if large else rng.uniform(1.5, 3.2, 2)
         self._height = float(rng.uniform(2.3, 4.5 if large else 3.0))
+        self.ceiling_m = self._height
         free = self._half - ALONG_WALLS_M - ROBOT_M
         self._radius = float(rng.uniform(0.35, max(free.min(), 0.4)))
         shift = np.maximum(free - self._radius, 0)

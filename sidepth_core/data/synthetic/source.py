@@ -11,12 +11,14 @@ import numpy as np
 
 from sidepth_core.camera import Camera
 from sidepth_core.data.frames import Frame, SourceReport
-from sidepth_core.data.synthetic.drive import SCENES, Drive
+from sidepth_core.data.synthetic.drive import SCENES, Drive, MountChoice
 from sidepth_core.data.synthetic.sensor import CAMERA, Sensor, expose
 from sidepth_core.errors import ConfigError
 from sidepth_core.old_names import current_source
 
 PERFECT = Sensor()
+MOUNT_LIMITS = {'camera_height_m': (0.1, 5.0), 'pitch_deg': (-60.0, 60.0), 'roll_deg': (-60.0, 60.0)}
+"""What a camera's mount may be: metres and degrees."""
 SEQUENCE_GAP_S = 10.0
 """Time between two sequences of a source: no reader may take them for neighbours."""
 
@@ -37,6 +39,10 @@ class SyntheticSource:
         fov_deg: Horizontal field of view of that pinhole, degrees.
         fps: Frames a second.
         moving_objects: Whether traffic and people move.
+        camera_height_m: Height of the camera above the ground, metres; None: drawn for the scene. Indoors it stays
+            CEILING_GAP_M below the ceiling.
+        pitch_deg: How far the camera looks down, degrees, negative looks up; None: drawn.
+        roll_deg: How far it is turned clockwise about its axis, degrees; None: drawn.
         sensor: Effects of the sensor; Sensor() has none.
         sequence_frames: After so many frames a new world begins, 10 s later; None: never, in a mixed source 50.
         device: Where to render, 'cpu' or 'cuda'.
@@ -56,6 +62,9 @@ class SyntheticSource:
     fov_deg: float = 70.0
     fps: float = 10.0
     moving_objects: bool = False
+    camera_height_m: float | None = None
+    pitch_deg: float | None = None
+    roll_deg: float | None = None
     sensor: Sensor = CAMERA
     sequence_frames: int | None = None
     device: str = 'cpu'
@@ -76,6 +85,10 @@ class SyntheticSource:
             raise ConfigError(
                 f'seed {self.seed!r} must be 0 or more, sequence_frames {self.sequence_frames!r} at least 1'
             )
+        for name, (low, high) in MOUNT_LIMITS.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise ConfigError(f'{name} of a synthetic drive is {value!r}: it must be {low:g} to {high:g}')
         self.camera_or_default = self.camera or Camera.pinhole(self.width, self.height, self.fov_deg)
         self._sequence = self.sequence_frames or (50 if self.scene == 'mixed' else self.frames)
         self.report = self._fresh_report()
@@ -98,7 +111,8 @@ class SyntheticSource:
         if scene == 'mixed':
             scene = tuple(SCENES)[(self.seed + sequence) % len(SCENES)]
         seed = self.seed if sequence == 0 else int(np.random.SeedSequence([self.seed, sequence]).generate_state(1)[0])
-        return Drive(scene, seed, fps=self.fps, moving_objects=self.moving_objects, device=self.device)
+        mount = MountChoice(self.camera_height_m, self.pitch_deg, self.roll_deg)
+        return Drive(scene, seed, fps=self.fps, moving_objects=self.moving_objects, mount=mount, device=self.device)
 
     def place_of(self, index: int) -> tuple[int, int]:
         """Return the sequence that a frame belongs to, and its number in that sequence."""
@@ -130,14 +144,15 @@ class SyntheticSource:
     def from_text(cls, text: str) -> SyntheticSource:
         """Return the source that a text like 'synthetic:street?seed=3&frames=300&width=416&height=128' names.
 
-        Keys: seed, frames, width, height, fov, fps, moving (0 or 1), sensor (0 or 1), sequence, device.
+        Keys: seed, frames, width, height (of the image), fov, fps, moving (0 or 1), camera_height (metres), pitch and
+        roll (degrees), sensor (0 or 1), sequence, device. What names many drives is for `ranges.expand`.
 
         Raises:
             ConfigError: If a key is unknown (the nearest valid one is named) or a value cannot work.
         """
-        scene, _, query = current_source(text).removeprefix('synthetic:').partition('?')
+        scene, options = options_of(text)
         values: dict[str, object] = {}
-        for key, value in parse_qsl(query, keep_blank_values=True):
+        for key, value in options.items():
             if key not in _KEYS:
                 near = difflib.get_close_matches(key, _KEYS, n=1)
                 hint = f'did you mean {near[0]!r}?' if near else f'keys are {", ".join(_KEYS)}'
@@ -147,7 +162,13 @@ class SyntheticSource:
                 values[name] = convert(value)
             except ValueError:
                 raise ConfigError(f'synthetic drive {text!r}: {key}={value!r} is not a number it can take') from None
-        return cls(scene or 'street', **values)  # type: ignore[arg-type]  # each converter gives its field's type
+        return cls(scene, **values)  # type: ignore[arg-type]  # each converter gives its field's type
+
+
+def options_of(text: str) -> tuple[str, dict[str, str]]:
+    """Return the scene that a text names ('street' where it names none) and the values of its keys, as written."""
+    scene, _, query = current_source(text).removeprefix('synthetic:').partition('?')
+    return scene or 'street', dict(parse_qsl(query, keep_blank_values=True))
 
 
 def _switch(text: str) -> bool:
@@ -164,6 +185,9 @@ _KEYS: dict[str, tuple[str, Callable[[str], object]]] = {
     'fov': ('fov_deg', float),
     'fps': ('fps', float),
     'moving': ('moving_objects', _switch),
+    'camera_height': ('camera_height_m', float),
+    'pitch': ('pitch_deg', float),
+    'roll': ('roll_deg', float),
     'sensor': ('sensor', lambda text: CAMERA if _switch(text) else PERFECT),
     'sequence': ('sequence_frames', int),
     'device': ('device', str),

@@ -40,6 +40,7 @@ class Street:
     speed_mps = (0.0, 14.0)
     camera_height_m = (0.3, 2.0)
     gaze = AHEAD
+    ceiling_m = math.inf
     mover_count = 8
 
     def __init__(self, rng: np.random.Generator) -> None:

@@ -86,6 +86,7 @@ class Scene(Protocol):
         speed_mps: Least and greatest cruising speed, metres a second; a least of 0 makes the drive stop at times.
         camera_height_m: Least and greatest height of the camera, metres.
         gaze: Where its cameras look.
+        ceiling_m: How high the ceiling is, metres; inf under the sky.
         ego_d: Where the drive keeps, metres left of the line.
         mover_count: How many things move, where that is asked for.
     """
@@ -100,6 +101,7 @@ class Scene(Protocol):
     speed_mps: tuple[float, float]
     camera_height_m: tuple[float, float]
     gaze: Gaze
+    ceiling_m: float
     ego_d: float
     mover_count: int
 
