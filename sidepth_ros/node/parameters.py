@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 from sidepth_core.colour_maps import COLOR_MAPS
 from sidepth_core.engines import ENGINES, PRECISIONS
 from sidepth_core.errors import ConfigError
+from sidepth_core.gates import EDGE_STEP
 from sidepth_core.scale import SCALE_SOURCES
 
 Value = bool | int | float | str | tuple[str, ...]
@@ -170,7 +171,11 @@ class Settings:
     max_depth: float = parameter(80.0, 'Farthest depth that counts as measured, metres.', low=0.01, high=10000.0)
     edge_gate: bool = parameter(False, 'Replace pixels on depth edges by NaN: those that fly between two surfaces.')
     edge_step: float = parameter(
-        0.15, 'Step of inverse depth that makes an edge, as a share of the inverse depth there.', low=0.01, high=10.0
+        EDGE_STEP,
+        'Step of inverse depth over four pixels of the network that makes an edge, beside the slope of the surfaces '
+        'around, as a share of the inverse depth there. Smaller removes more flying pixels and more good ones.',
+        low=0.01,
+        high=10.0,
     )
     border_gate: bool = parameter(False, 'Replace pixels near the image border by NaN.')
     border_width: float = parameter(

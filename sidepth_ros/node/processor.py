@@ -1,7 +1,7 @@
 """From images to gated depth maps: one network pass for all cameras, everything on the device, no ROS.
 
 Order: upload bytes, rectify, network, confidence, stabiliser, scale, gates, resize. Masks that look at neighbours
-(edge, sky) work at the network's resolution, where a depth edge is one pixel wide.
+(edge, sky) work at the network's resolution, where a depth edge is a few pixels wide.
 """
 
 from __future__ import annotations
