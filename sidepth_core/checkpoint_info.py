@@ -17,6 +17,8 @@ FORMAT = 2
 
 SCALES = ('metric', 'relative')
 ZOOM_CONVENTIONS = ('invariant', 'canonical')
+SHAPE_METRICS = ('abs_rel', 'val/abs_rel')
+"""Names under which `metrics` has AbsRel of median-scaled images."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,15 @@ class CheckpointInfo:
             faults.append(f'focal_px is {self.focal_px!r}, but the invariant zoom convention has no focal length')
         if faults:
             raise ConfigError(f'checkpoint cannot be described so: {"; ".join(faults)}')
+
+    @property
+    def shape_error(self) -> float:
+        """How far the depth of a place is off the scale of its image, as a standard deviation and a share of it.
+
+        Told by AbsRel of median-scaled validation images, a mean absolute error; NaN where no such metric is known.
+        """
+        abs_rel = next((self.metrics[name] for name in SHAPE_METRICS if name in self.metrics), math.nan)
+        return abs_rel * math.sqrt(math.pi / 2)
 
     def to_dict(self) -> dict[str, object]:
         """Return the fields as JSON takes them; a metric that is not finite becomes null."""

@@ -13,11 +13,11 @@ ROS = ('rclpy', 'sidepth_ros', 'cv_bridge', 'launch', 'launch_ros', 'builtin_int
 FLOORS = (
     {'errors', 'threads', 'old_names'},
     {'camera', 'images', 'precision'},
-    {'geometry', 'rectify', 'scale', 'stabiliser', 'gates', 'depth_maps', 'colour_maps'},
+    {'geometry', 'rectify', 'stabiliser', 'gates', 'depth_maps', 'colour_maps'},
     {'models', 'losses', 'zoom'},
     {'checkpoint', 'checkpoint_info', 'visualisation'},
     {'data', 'engines'},
-    {'augment', 'inference'},
+    {'augment', 'inference', 'scale'},
     {'evaluation'},
     {'training', 'benchmarks'},
     {'cli'},

@@ -1,7 +1,6 @@
-"""Where metres come from: what turns the network's depth into metres, and the refusal when nothing does.
+"""Scales that need only the checkpoint or a number, and the refusal where nothing makes metres.
 
-A source of scale looks at each depth map and answers with one factor. Those here need only the checkpoint or a
-number; sources that watch the world (camera height, odometry, a range sensor) fit behind the same interface.
+Sources that watch the world (camera height, odometry, a range sensor) are measured by a ScaleMeter.
 """
 
 from __future__ import annotations
@@ -10,13 +9,17 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from sidepth_core.camera import Camera
 from sidepth_core.errors import ScaleError
 
-SCALE_SOURCES = ('checkpoint', 'fixed', 'relative')
+MEASURED_SOURCES = ('camera_height', 'odometry', 'range', 'auto')
+"""The sources that a ScaleMeter measures; 'auto' is all of them."""
+CONSTANT_SOURCES = ('checkpoint', 'fixed', 'relative')
 """The names that `make_scale_source` knows."""
+SCALE_SOURCES = (*CONSTANT_SOURCES[:2], *MEASURED_SOURCES, CONSTANT_SOURCES[2])
 
 
 class Scale(NamedTuple):
@@ -26,11 +29,26 @@ class Scale(NamedTuple):
         factor: Metres per unit of the network's depth.
         metric: Whether depth times factor is in metres.
         uncertainty: Standard deviation of the factor as a share of it; NaN where nobody measured it.
+        source: Where it comes from, as the parameter `scale_source` names it.
+        age_s: Time since it was last measured, seconds; NaN for a constant.
+        shift_per_m: What is added to scaled inverse depth, 1/m.
+        fault: Why it should not be relied upon, though it is the best there is; empty where it can.
     """
 
     factor: float
     metric: bool
     uncertainty: float
+    source: str = ''
+    age_s: float = math.nan
+    shift_per_m: float = 0.0
+    fault: str = ''
+
+    def apply(self, depth: Tensor) -> Tensor:
+        """Return depth of any shape in metres, or as it is where the scale is not known."""
+        if not self.shift_per_m:
+            return depth * self.factor
+        inverse = (depth * self.factor).reciprocal() + self.shift_per_m
+        return torch.where(inverse > 0, inverse.reciprocal(), math.inf)
 
 
 class ScaleSource(Protocol):
@@ -91,4 +109,4 @@ def make_scale_source(name: str, *, metric_weights: bool, factor: float, metric_
         return ConstantScale(name, Scale(factor, metric=True, uncertainty=math.nan))
     if name == 'relative':
         return ConstantScale(name, Scale(1.0, metric=False, uncertainty=math.nan))
-    raise ScaleError(f'no scale source {name!r}: known are {", ".join(SCALE_SOURCES)}')
+    raise ScaleError(f'no scale source {name!r}: known are {", ".join(CONSTANT_SOURCES)}')

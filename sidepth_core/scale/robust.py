@@ -1,0 +1,42 @@
+"""Robust statistics that the sources of scale share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+INDEPENDENT = 20
+"""Neighbouring pixels of a network err together: of hundreds of them so many count as independent."""
+
+
+def middle_of(values: Floats) -> float:
+    """Return the upper median of values (N,), N > 0: a tenth of the time that np.median takes for a few hundred."""
+    return float(np.partition(values, len(values) // 2)[len(values) // 2])
+
+
+def spread_of(values: Floats, middle: float) -> float:
+    """Return the standard deviation of values (N,) about their middle as their median distance tells it."""
+    return 1.4826 * middle_of(np.abs(values - middle))
+
+
+def disagreement(values: Floats, parts: npt.NDArray[np.int64], smallest: int) -> tuple[float, int]:
+    """Return the standard deviation of the medians of parts, and how many parts there are.
+
+    Args:
+        values: (N,).
+        parts: Which part each belongs to, (N,), from 0.
+        smallest: A part of fewer values is none.
+    """
+    counts = np.bincount(parts)
+    middles = [middle_of(values[parts == part]) for part in np.flatnonzero(counts >= smallest)]
+    return (float(np.std(middles)) if middles else 0.0), len(middles)
+
+
+def ranks(values: Floats, count: int) -> npt.NDArray[np.int64]:
+    """Return in which of `count` equally full classes each of values (N,) is, from 0."""
+    limits: Sequence[float] = np.quantile(values, np.arange(1, count) / count).tolist()
+    return np.searchsorted(np.asarray(limits), values)
