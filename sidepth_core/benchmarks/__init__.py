@@ -17,6 +17,7 @@ BENCHMARKS = {
     'cameras': 'four cameras in one process and batch against a process for each',
     'flicker': 'flicker of depth on a synthetic drive, with and without the stabiliser',
     'edges': 'flying pixels that the edge gate removes against good ones that it costs, on held-out synthetic drives',
+    'scale': 'metres of each source of scale on held-out synthetic drives, and what they cost',
     'photometric_loss': 'the photometric loss of a batch against pad + avg_pool2d',
 }
 """Each benchmark, which is the function `rows` of the module of that name here, and what it measures."""
