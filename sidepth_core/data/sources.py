@@ -18,7 +18,7 @@ from sidepth_core.camera import Camera
 from sidepth_core.data.bags import NONE, BagSource, Choice, is_bag
 from sidepth_core.data.calibration import read_calibration
 from sidepth_core.data.depth_truth import SweepFolder, is_sweep_folder
-from sidepth_core.data.folders import VIDEO_SUFFIXES, FolderSource, VideoSource
+from sidepth_core.data.folders import VIDEO_SUFFIXES, FolderSource, TumSource, VideoSource, is_tum_sequence
 from sidepth_core.data.frames import FrameSource, WeightedSource
 from sidepth_core.data.kitti import (
     TRUTHS,
@@ -105,7 +105,7 @@ def open_weighted(text: str, *, with_depth: bool = False) -> list[WeightedSource
     if kind is None:
         raise DatasetError(
             f'{str(path)!r} is nothing that can be read: expected a rosbag2, a video '
-            f'({", ".join(VIDEO_SUFFIXES)}), a folder of images, KITTI, or synthetic:<scene>'
+            f'({", ".join(VIDEO_SUFFIXES)}), a folder of images, a TUM RGB-D sequence, KITTI, or synthetic:<scene>'
         )
     for option in options:
         if option not in kind.options:
@@ -158,6 +158,13 @@ def _open_video(path: Path, options: Options) -> list[FrameSource]:
     return [VideoSource(path, _camera(options), _number(path, options, 'fps'))]
 
 
+def _open_tum(path: Path, options: Options) -> list[FrameSource]:
+    camera = _camera(options)
+    if camera == 'learned':
+        raise ConfigError(f'{str(path)!r}: cameras of the TUM benchmark are known, there is nothing to learn')
+    return [TumSource(path, camera)]
+
+
 def _open_folder(path: Path, options: Options) -> list[FrameSource]:
     return [FolderSource(path, _camera(options), _number(path, options, 'fps'), _number(path, options, 'depth_scale'))]
 
@@ -205,6 +212,7 @@ KINDS = {
     'kitti_object': Kind(is_kitti_object, _open_kitti_object, ()),
     'kitti': Kind(is_kitti_root, _open_kitti_root, ('split', 'side', 'neighbours', 'depth')),
     'sweeps': Kind(is_sweep_folder, _open_sweeps, ()),
+    'tum': Kind(is_tum_sequence, _open_tum, ('camera',)),
     'folder': Kind(Path.is_dir, _open_folder, ('camera', 'fps', 'depth_scale')),
 }
 """The kinds of sources, in the order in which a path is tried; the first that holds is taken."""

@@ -1,4 +1,4 @@
-"""Image folders and video files as drives."""
+"""Image folders, video files and sequences of the TUM RGB-D benchmark as drives."""
 
 from sidepth_core.data.folders.image_folders import (
     FolderSource,
@@ -8,14 +8,17 @@ from sidepth_core.data.folders.image_folders import (
     read_image,
     read_poses,
 )
+from sidepth_core.data.folders.tum import TumSource, is_tum_sequence
 from sidepth_core.data.folders.videos import VIDEO_SUFFIXES, VideoSource
 
 __all__ = [
     'VIDEO_SUFFIXES',
     'FolderSource',
+    'TumSource',
     'VideoSource',
     'image_folder',
     'images_in',
+    'is_tum_sequence',
     'read_depth',
     'read_image',
     'read_poses',

@@ -36,8 +36,8 @@ KITTI_DEPTH_SCALE = 256.0
 ASSUMED_FPS = 10.0
 
 
-class _Facts(NamedTuple):
-    """What is known of one image before it is decoded."""
+class Facts(NamedTuple):
+    """What is known of one image before it is decoded; see Frame. Depth PNGs hold depth_scale values a metre."""
 
     stamp_ns: int
     camera: Camera | None
@@ -101,7 +101,7 @@ class FolderSource(DeferredSource):
         self._note_missing_depth(folder, depths)
         for index, image in enumerate(images):
             self.report.read += 1
-            facts = _Facts(
+            facts = Facts(
                 int(stamps_ns[index]),
                 camera,
                 None if speeds is None else float(speeds[index]),
@@ -109,7 +109,7 @@ class FolderSource(DeferredSource):
                 depths[index],
                 scale,
             )
-            yield partial(_frame, image, facts)
+            yield partial(read_frame, image, facts)
 
     def _count_strangers(self, folder: Path, images: Sequence[Path]) -> None:
         """Count the files among the images that are none; those of the layout are expected where they are."""
@@ -245,7 +245,13 @@ def read_image(path: Path, camera: Camera | None) -> Image:
     return decode_compressed(data, upright=True) if lies else image
 
 
-def _frame(path: Path, facts: _Facts) -> Frame:
+def read_frame(path: Path, facts: Facts) -> Frame:
+    """Decode an image and its depth map.
+
+    Raises:
+        DatasetError: If the depth map is none, or has other proportions than the image.
+        ImageFormatError: If the file is no image.
+    """
     image = read_image(path, facts.camera)
     height, width = image.shape[:2]
     camera = fitted(facts.camera, width, height) if facts.camera else None
