@@ -3,7 +3,7 @@
 Paper: Jiang et al., "Detaching and Boosting", IEEE RA-L 7(4), 2022; where a term comes from elsewhere it says so.
 """
 
-from sidepth_core.losses.consistency import self_distillation, zoom_consistency
+from sidepth_core.losses.consistency import scale_drift, self_distillation, zoom_consistency
 from sidepth_core.losses.moving import hole_share, infinite_depth_holes, motion_mask
 from sidepth_core.losses.reprojection import Reprojection, minimum_reprojection, photometric, ssim_term
 from sidepth_core.losses.smoothness import smoothness_first, smoothness_second
@@ -29,6 +29,7 @@ __all__ = [
     'motion_mask',
     'motion_term',
     'photometric',
+    'scale_drift',
     'self_distillation',
     'smoothness_first',
     'smoothness_second',

@@ -34,6 +34,42 @@ def zoom_consistency(zoomed: Tensor, full: Tensor) -> Tensor:
     return SSIM_SHARE * ssim_term(zoomed, full).mean() + (1 - SSIM_SHARE) * (zoomed - full).abs().mean()
 
 
+SKY_SHARE = 0.5
+"""What a network says is farther than this share of its farthest depth counts as sky, which has no scale."""
+
+
+@full_precision
+def scale_drift(depth_m: Tensor, start_depth_m: Tensor, farthest_m: Tensor | float, held: Tensor) -> Tensor:
+    """Return |ln| of the factor between depth and what the starting weights say, one for all held images together.
+
+    The factor of an image is the geometric mean of the middle half of its pixels' ratios: as robust as their median,
+    with a gradient that half of them share. Single images may change theirs: starting weights err from image to image.
+
+    Args:
+        depth_m: Predicted depth, (B, 1, H, W), metres, positive.
+        start_depth_m: Depth by the starting weights of the same view, the same shape. It gets no gradient.
+        farthest_m: The farthest depth that they can say, metres: a number, or (B, 1, 1, 1).
+        held: Which images count, (B,) bool.
+
+    Returns:
+        Scalar; 0.1 means about 10 % off. Zero where no image counts.
+
+    Raises:
+        ConfigError: If a shape differs.
+    """
+    check_shape('depth_m', depth_m, None, 1, None, None)
+    check_shape('start_depth_m', start_depth_m, *depth_m.shape)
+    check_shape('held', held, len(depth_m))
+    start = start_depth_m.detach()
+    ratio = (depth_m.log() - start.log()).flatten(1)
+    counts = (start < SKY_SHARE * farthest_m).flatten(1) & held[:, None]
+    known = torch.where(counts, ratio.detach(), torch.nan)
+    off = (known - known.nanmedian(1, keepdim=True).values).abs()
+    middle = off <= off.nanmedian(1, keepdim=True).values  # false where nothing counts
+    factors = torch.where(middle, ratio, 0).sum(1) / middle.sum(1).clamp(min=1)
+    return (factors.sum() / middle.any(1).sum().clamp(min=1)).abs()
+
+
 @full_precision
 def self_distillation(depth_m: Tensor, teacher_depth_m: Tensor, keep: Tensor | None = None) -> Tensor:
     """Return the mean of |log depth - log teacher's depth|; the teacher (EMA weights, say) gets no gradient.

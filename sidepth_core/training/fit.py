@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 
 from sidepth_core.camera import Camera
-from sidepth_core.checkpoint import Checkpoint, save_checkpoint
+from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, save_checkpoint
 from sidepth_core.errors import DatasetError
 from sidepth_core.evaluation.comparison import Comparison
 from sidepth_core.training.before_after import compare_with_start
@@ -28,6 +28,7 @@ from sidepth_core.training.module import DepthTraining
 from sidepth_core.training.networks import make_networks
 from sidepth_core.training.run_folder import METRICS_FILE, open_run_folder, saved_step, versions
 from sidepth_core.training.settings import Recipe
+from sidepth_core.training.sources import starting_info
 from sidepth_core.training.split import Source
 
 PREPARING_TIMEOUT = timedelta(hours=24)
@@ -141,7 +142,7 @@ def processes_from_environment(recipe: Recipe) -> dict[str, Any]:
 def save_average(directory: Path, metrics: dict[str, float], *, module: DepthTraining, data: ClipData) -> None:
     """Write the averaged networks as a checkpoint that says what it is."""
     networks = module.average.networks
-    scale, note = scale_of(module.recipe, data.sources)
+    scale, note = scale_of(module.recipe, data.sources, starting_info(module.recipe))
     info = replace(
         networks.info,
         scale=scale,
@@ -178,14 +179,17 @@ def training_data(recipe: Recipe) -> tuple[str, ...]:
     return (*started, *recipe.data.sources)
 
 
-def scale_of(recipe: Recipe, sources: list[Source]) -> tuple[str, str]:
-    """Return 'metric' or 'relative', and the reason in one sentence."""
+def scale_of(recipe: Recipe, sources: list[Source], start: CheckpointInfo | None = None) -> tuple[str, str]:
+    """Return 'metric' or 'relative', and the reason in one sentence: measured here, held from the start, or neither."""
     objective = recipe.objective
     if objective.depth:
         return 'metric', f'learned from known depth in metres (weight {objective.depth:g})'
     driven = [source for source in sources if source.distance_share >= KNOWN_DISTANCE_SHARE]
     if objective.speed and len(driven) == len(sources):
         return 'metric', f'learned from driven distance (speed term, weight {objective.speed:g}) in every source'
+    if objective.hold_scale and start is not None and start.scale == 'metric':
+        measured = f' (measured in {len(driven)} of {len(sources)} sources)' if objective.speed and driven else ''
+        return 'metric', f'metres are held at those of {recipe.checkpoint}, not measured{measured}: {start.scale_note}'
     if not objective.speed:
         return 'relative', 'the recipe has no speed term, so nothing held the scale to metres'
     missing = ', '.join(source.name for source in sources if source not in driven)

@@ -16,7 +16,7 @@ from sidepth_core.data.clips import Batch
 from sidepth_core.losses import minimum_reprojection
 from sidepth_core.models import size_of_shape
 from sidepth_core.training.collapse import CollapseSigns, collapse_signs
-from sidepth_core.training.networks import Average, Networks
+from sidepth_core.training.networks import Average, Networks, starting_networks
 from sidepth_core.training.objective import Outcome, evaluate
 from sidepth_core.training.settings import Recipe
 from sidepth_core.training.split import Source
@@ -51,6 +51,7 @@ class DepthTraining(L.LightningModule):
         self.networks = networks
         self.average = Average(networks, recipe.optimiser.ema_decay)
         self.last_signs: CollapseSigns | None = None
+        self._start: tuple[Networks, ...] = ()  # in a tuple, so that Lightning neither saves nor trains it
         self._uncalibrated: Source | None = None
         self._scores = torch.zeros(2, len(SCORES))
         self.train()  # a loaded checkpoint is in evaluation mode, and Lightning leaves modes as they are
@@ -63,6 +64,11 @@ class DepthTraining(L.LightningModule):
             (height, width), recorded = self._uncalibrated.size, self._uncalibrated.recorded
             squeeze = (height / width) / (recorded[0] / recorded[1])
             self.networks.camera.squeeze = self.average.networks.camera.squeeze = squeeze
+
+    def on_fit_start(self) -> None:
+        """Load the starting weights once more, where they hold the scale."""
+        if self.recipe.objective.hold_scale:
+            self._start = (starting_networks(self.recipe).to(self.device),)
 
     @property
     def learned_camera(self) -> Camera | None:
@@ -95,6 +101,7 @@ class DepthTraining(L.LightningModule):
             view,
             self.recipe.objective,
             teacher=self.average.networks,
+            start=self._start[0] if self._start else None,
             supervised=supervised,
             precision=self.recipe.precision,
         )

@@ -133,6 +133,17 @@ def starting_checkpoint(recipe: Recipe) -> Checkpoint:
     return load_checkpoint(None if recipe.checkpoint == 'default' else recipe.checkpoint)
 
 
+def starting_networks(recipe: Recipe) -> Networks:
+    """Return the networks of the checkpoint that a recipe starts from, with its own encoder and depth range.
+
+    Raises:
+        CheckpointError: If it cannot be read.
+    """
+    start = starting_checkpoint(recipe)
+    networks = Networks(start.depth_net, start.pose_net or PoseNet(), start.info)
+    return networks.requires_grad_(requires_grad=False).eval()
+
+
 class Average(nn.Module):
     """Networks whose weights follow others' as an exponential moving average; they never get a gradient.
 

@@ -55,6 +55,7 @@ def evaluate(
     settings: ObjectiveSettings,
     *,
     teacher: Networks | None = None,
+    start: Networks | None = None,
     supervised: bool = False,
     precision: str = 'auto',
 ) -> Outcome:
@@ -65,6 +66,7 @@ def evaluate(
         view: The augmented clips; see AugmentedBatch.
         settings: Which terms there are.
         teacher: Averaged networks, for self-distillation and the motion mask.
+        start: Networks with the starting checkpoint's weights, to hold the scale by.
         supervised: Learn from known depth only: no pose network and no warps.
         precision: What the networks run in: 'auto', 'float32' or 'bf16'.
     """
@@ -105,6 +107,7 @@ def evaluate(
         two_view_pose=losses.motion_term(torch.cat(motion.T_source_target), torch.cat(seen))
         if weights.two_view_pose
         else None,
+        hold_scale=_scale_drift(start, view, depth_m, precision) if weights.hold_scale and start is not None else None,
     )
     return Outcome(terms, disparity, depth_m, motion, warped, reprojection)
 
@@ -205,6 +208,18 @@ def _consistency(networks: Networks, view: AugmentedBatch, depth_m: Tensor, prec
         full = networks.disparity(view.full_input)
     inverse = 1 / networks.depth(full, view.K_full)
     return losses.zoom_consistency(1 / depth_m, full_to_zoomed(inverse, view.view))
+
+
+def _scale_drift(start: Networks, view: AugmentedBatch, depth_m: Tensor, precision: str) -> Tensor:
+    """Compare the scale of depth with the starting weights' in clips whose distance nobody measured."""
+    held = view.distance_m.isnan().any(1)
+    if not held.any():
+        return depth_m.new_zeros(())
+    with torch.no_grad():
+        with autocast(view.target.device, precision):
+            disparity = start.disparity(view.depth_input)
+        before_m = start.depth(disparity, view.K_target)
+    return losses.scale_drift(depth_m, before_m, start.farthest(view.K_target), held)
 
 
 def _taught(

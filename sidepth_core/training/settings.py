@@ -194,6 +194,8 @@ class ObjectiveSettings:
         two_view_pose: Weight of the distance between the pose network's motion and the one that corners seen in both
             images show. Where it is not 0, depth is moved by the latter (its length is the distance driven, else
             what depth says of these corners), and learns nothing where none was seen, as of an unknown camera.
+        hold_scale: Weight of |ln| of the factor between depth and what the starting checkpoint says of the same clips,
+            where nobody measured the distance: metres stay those of the checkpoint.
         auto_mask: Leave out pixels that an un-warped neighbour explains better: still, or moving along.
         motion_mask: Leave out infinite-depth holes of the averaged weights, which cars moving along tear.
         supervised_steps: First steps that learn from known depth only, without warps and pose: three times cheaper.
@@ -212,6 +214,7 @@ class ObjectiveSettings:
     depth_gradient: float = 0.0
     self_distillation: float = 0.0
     two_view_pose: float = 0.0
+    hold_scale: float = 0.0
     auto_mask: bool = True
     motion_mask: bool = False
     supervised_steps: int = 0
@@ -380,4 +383,6 @@ class Recipe:
         faults = [] if self.out else ['out is empty']
         if self.steps < 1:
             faults.append(f'steps {self.steps!r} is not positive')
+        if self.objective.hold_scale and not self.checkpoint:
+            faults.append('objective.hold_scale needs a checkpoint to start from')
         refuse('recipe', faults)

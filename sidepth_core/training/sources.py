@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from rich.progress import Progress
 
-from sidepth_core.checkpoint import load_info
+from sidepth_core.checkpoint import CheckpointInfo, load_info
 from sidepth_core.data.prepare import PreparedDataset, PrepareSettings, estimate_two_view_poses, prepare
 from sidepth_core.data.sources import open_weighted
 from sidepth_core.errors import ConfigError, DatasetError
@@ -64,11 +64,17 @@ def prepare_sources(recipe: Recipe) -> list[Place]:
     return places
 
 
+def starting_info(recipe: Recipe) -> CheckpointInfo | None:
+    """Return what the checkpoint is that a recipe starts from; None where it starts from scratch."""
+    if not recipe.checkpoint:
+        return None
+    return load_info(None if recipe.checkpoint == 'default' else recipe.checkpoint)
+
+
 def prepare_settings(recipe: Recipe, text: str) -> PrepareSettings:
     """Return how a source is prepared for a recipe."""
     data = recipe.data
-    start = load_info(None if recipe.checkpoint == 'default' else recipe.checkpoint) if recipe.checkpoint else None
-    info = recipe.model.describe(start)
+    info = recipe.model.describe(starting_info(recipe))
     return PrepareSettings(
         width=info.image_width,
         height=info.image_height,

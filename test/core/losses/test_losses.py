@@ -27,6 +27,7 @@ from sidepth_core.losses import (
     motion_mask,
     motion_term,
     photometric,
+    scale_drift,
     self_distillation,
     smoothness_first,
     smoothness_second,
@@ -375,6 +376,39 @@ def test_self_distillation_by_hand_and_without_gradient_to_the_teacher() -> None
     assert teacher.grad is None
     masked = self_distillation(student, torch.tensor([2.0, 4.0]).reshape(1, 1, 1, 2), torch.tensor([[[[True, False]]]]))
     assert masked.item() == 0
+
+
+def test_scale_drift_by_hand() -> None:
+    start = torch.full((2, 1, 4, 5), 8.0)
+    start[:, :, 0] = 90.0  # sky, by a start that says 100 m at most
+    factors = torch.tensor([2.0, 4.0, 9.0]).log()
+    depth = start.clone()
+    depth[0, :, 1:] *= 2
+    depth[1, :, 1:] *= 4
+    depth[:, :, 3, :2] *= 9  # errors of few pixels are not the scale
+    depth[:, :, 0] = 1.0
+    depth.requires_grad_()
+    both = scale_drift(depth, start, 100.0, torch.tensor([True, True]))
+    assert both.item() == pytest.approx(factors[:2].mean().item(), rel=1e-6)
+    assert scale_drift(depth, start, 100.0, torch.tensor([False, True])).item() == pytest.approx(math.log(4), rel=1e-6)
+    both.backward()
+    assert depth.grad is not None
+    shares = (depth.grad * depth.detach()).flatten(1)
+    assert shares.sum().item() == pytest.approx(1, rel=1e-5)
+    assert (shares != 0).sum(1).tolist() == [13, 13]  # all of the ground but the errors
+
+
+def test_scale_drift_holds_the_scale_of_all_images_together_and_nothing_where_none_counts() -> None:
+    start = torch.full((2, 1, 4, 5), 8.0)
+    opposite = start * torch.tensor([2.0, 0.5]).reshape(2, 1, 1, 1)
+    assert scale_drift(opposite, start, 100.0, torch.tensor([True, True])).item() == pytest.approx(0, abs=1e-6)
+    for depth, held in ((opposite, [False, False]), (torch.full_like(start, 90.0), [True, True])):
+        depth = depth.clone().requires_grad_()  # noqa: PLW2901 - a leaf of its own
+        term = scale_drift(depth, depth.detach(), 100.0, torch.tensor(held))
+        term.backward()
+        assert term.item() == 0
+        assert depth.grad is not None
+        assert depth.grad.isfinite().all()
 
 
 def road_depth() -> tuple[Tensor, Tensor]:

@@ -241,9 +241,13 @@ def test_fine_tuning_ends_with_a_table_and_an_image_on_frames_it_never_saw(recip
         out=str(tmp_path / 'tuned'),
         data=replace(recipe.data, test_share=0.3),
         model=replace(recipe.model, backbone=None, width=None, height=None, freeze_batch_norm=True),
+        objective=replace(recipe.objective, supervised_steps=0, hold_scale=0.1),
         watch=replace(recipe.watch, validate_every=2),
     )
     run = fit(tuned)
+    assert read_metric(run.folder / 'metrics.csv', 'train/hold_scale')
+    kept = torch.load(run.folder / 'resume.ckpt', weights_only=True)['state_dict']
+    assert {name.split('.')[0] for name in kept} == {'networks', 'average'}  # the start is read again on resuming
     assert run.notes == ()
     assert run.comparison is not None
     assert run.comparison.before.frames == 4
@@ -294,6 +298,25 @@ def test_scale_is_metric_only_where_something_measured_metres(
     objective: ObjectiveSettings, shares: tuple[float, ...], scale: str, note: str
 ) -> None:
     found, why = scale_of(Recipe(objective=objective), [source_with(share) for share in shares])
+    assert found == scale
+    assert note in why
+
+
+@pytest.mark.parametrize(
+    ('start_scale', 'shares', 'scale', 'note'),
+    [
+        ('metric', (0.0,), 'metric', 'metres are held at those of default, not measured: rendered'),
+        ('metric', (1.0, 0.0), 'metric', r'not measured (measured in 1 of 2 sources): rendered'),
+        ('metric', (1.0,), 'metric', 'driven distance'),
+        ('relative', (0.0,), 'relative', 'no odometry or speed in drive'),
+    ],
+)
+def test_metres_that_are_held_are_said_not_to_be_measured(
+    start_scale: str, shares: tuple[float, ...], scale: str, note: str
+) -> None:
+    holding = Recipe(checkpoint='default', objective=ObjectiveSettings(speed=0.05, hold_scale=0.1))
+    start = replace(holding.model.describe(None), scale=start_scale, scale_note='rendered')
+    found, why = scale_of(holding, [source_with(share) for share in shares], start)
     assert found == scale
     assert note in why
 

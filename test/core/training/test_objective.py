@@ -29,6 +29,7 @@ EVERYTHING = ObjectiveSettings(
     depth_gradient=0.5,
     self_distillation=0.1,
     two_view_pose=1.0,
+    hold_scale=0.1,
     motion_mask=True,
     speed=0.1,
 )
@@ -71,7 +72,7 @@ def view_of(batch: Batch) -> AugmentedBatch:
 
 def test_each_weight_switches_its_term_on(networks: Networks) -> None:
     view = view_of(noise())
-    everything = evaluate(networks, view, EVERYTHING, teacher=networks, precision='float32').terms
+    everything = evaluate(networks, view, EVERYTHING, teacher=networks, start=networks, precision='float32').terms
     assert all(term is not None for term in everything)
     paper = evaluate(networks, view, ObjectiveSettings(speed=0.0), precision='float32').terms
     computed = {name for name, term in paper._asdict().items() if term is not None}
@@ -234,6 +235,23 @@ def test_a_sky_does_not_let_the_scale_of_what_is_near_drift(networks: Networks) 
     ground[: SIZE[0] // 2] = False
     unmeasured = batch._replace(distance_m=torch.full((2, 2), math.nan))
     assert pull_at_scale(networks, unmeasured, ground) < 0.05 * pull_at_scale(networks, batch, ground)
+
+
+@pytest.mark.parametrize(('metres', 'off'), [(math.nan, math.log(2)), (1.0, 0.0)])
+def test_the_scale_is_held_at_the_start_only_where_nobody_measured_distance(
+    networks: Networks, metres: float, off: float
+) -> None:
+    view = view_of(noise()._replace(distance_m=torch.full((2, 2), metres)))
+    before_m = torch.full((2, 1, *SIZE), 4.0)
+    start, now = (Knowing(networks, factor * before_m, 0.0).eval() for factor in (1, 2))
+    holding = ObjectiveSettings(hold_scale=0.1)
+    term = evaluate(now, view, holding, start=start, precision='float32').terms.hold_scale
+    assert term is not None
+    assert term.item() == pytest.approx(off, abs=1e-4)
+    assert evaluate(now, view, holding, precision='float32').terms.hold_scale is None
+    unmoved = evaluate(start, view, holding, start=start, precision='float32').terms.hold_scale
+    assert unmoved is not None
+    assert unmoved.item() == 0
 
 
 class Knowing(Networks):
