@@ -1,8 +1,8 @@
 """Sequences of the TUM RGB-D benchmark (Sturm et al., IROS 2012; CC BY 4.0), as its archives unpack.
 
 Beside the folders rgb/ and depth/ lie rgb.txt and depth.txt (a time in seconds and a file a line) and groundtruth.txt
-(time, position and quaternion x y z w of the colour camera's optical frame). The lists are recorded apart: an image takes
-the depth map and the pose nearest in time.
+(time, position and quaternion x y z w of the colour camera's optical frame). The lists are recorded apart: an image
+takes the depth map and the pose nearest in time.
 """
 
 from __future__ import annotations
