@@ -1,5 +1,10 @@
 """The errors that sidepth raises itself; what the operating system says (OSError) passes through."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class SidepthError(Exception):
     """Base of every error of sidepth. Its message says what is wrong, what was expected and what to do."""
@@ -27,3 +32,10 @@ class ImageFormatError(SidepthError):
 
 class ScaleError(SidepthError):
     """Metres were asked for and nothing here can give them."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return what an unknown name may have meant, as a hint: the nearest known one, or all of them."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f'did you mean {close[0]!r}?' if close else f'expected one of {", ".join(names)}'

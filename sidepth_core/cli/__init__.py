@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import signal
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sidepth_core import __version__
-from sidepth_core.errors import SidepthError
+from sidepth_core.errors import SidepthError, did_you_mean
 from sidepth_core.threads import let_threads_sleep
 
 COMMANDS = {
@@ -67,9 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     command, rest = arguments[0], arguments[1:]
     if command not in COMMANDS:
-        near = difflib.get_close_matches(command, COMMANDS, n=1)
-        hint = f'did you mean {near[0]!r}?' if near else f'commands are {", ".join(COMMANDS)}'
-        print(f'error: no command {command!r}: {hint}', file=sys.stderr)
+        print(f'error: no command {command!r}: {did_you_mean(command, COMMANDS)}', file=sys.stderr)
         return 2
     let_threads_sleep()
     return run(_module(command).main, rest)

@@ -8,7 +8,6 @@ What the path holds is found out; a kind before a colon (`folder:`, `bag:`, `vid
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -35,7 +34,7 @@ from sidepth_core.data.kitti import (
     kitti_drives,
 )
 from sidepth_core.data.synthetic import SyntheticSource, expand
-from sidepth_core.errors import ConfigError, DatasetError
+from sidepth_core.errors import ConfigError, DatasetError, did_you_mean
 
 Options = dict[str, str]
 
@@ -109,9 +108,7 @@ def open_weighted(text: str, *, with_depth: bool = False) -> list[WeightedSource
         )
     for option in options:
         if option not in kind.options:
-            near = difflib.get_close_matches(option, kind.options, n=1)
-            hint = f'did you mean {near[0]!r}?' if near else f'it takes {", ".join((*kind.options, "weight"))}'
-            raise ConfigError(f'{text!r} has no option {option!r}: {hint}')
+            raise ConfigError(f'{text!r} has no option {option!r}: {did_you_mean(option, (*kind.options, "weight"))}')
     sweepless = kind is KINDS['kitti_odometry'] and not (path / 'velodyne').is_dir()
     named = options.keys() & {'lidar_topic', 'depth_topic'}
     if with_depth and 'depth' in kind.options and not named and not sweepless:

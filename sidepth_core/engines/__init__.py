@@ -7,7 +7,6 @@ An engine is a callable that turns images into disparity. Another one joins by a
 from __future__ import annotations
 
 import copy
-import difflib
 import logging
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ import torch
 from sidepth_core.engines.engine import PRECISIONS, Engine, Factory, Target
 from sidepth_core.engines.torch_engines import channels_last, compiled, eager
 from sidepth_core.engines.verification import disagreement
-from sidepth_core.errors import ConfigError
+from sidepth_core.errors import ConfigError, did_you_mean
 from sidepth_core.models import DepthNet
 
 __all__ = ['ENGINES', 'FACTORIES', 'PRECISIONS', 'Engine', 'Factory', 'Running', 'Target', 'make_engine']
@@ -60,9 +59,7 @@ def make_engine(name: str, depth_net: DepthNet, target: Target) -> Running:
         ConfigError: If there is no such engine, or the device cannot compute in that precision.
     """
     if name not in FACTORIES:
-        near = difflib.get_close_matches(name, ENGINES, n=1)
-        hint = f', did you mean {near[0]!r}?' if near else ''
-        raise ConfigError(f'engine {name!r} is not one of {", ".join(ENGINES)}{hint}')
+        raise ConfigError(f'no engine {name!r}: {did_you_mean(name, ENGINES)}')
     _check(target)
     plain = eager(depth_net, target._replace(precision='float32'))
     if (name, target.precision) == ('eager', 'float32'):

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from sidepth_core.data.frames import Frame
+from sidepth_core.data.rectified import rectified
 from sidepth_core.errors import ConfigError, DatasetError
-from sidepth_core.evaluation.evaluated_model import EvaluatedModel, rectified
+from sidepth_core.evaluation.evaluated_model import EvaluatedModel
 from sidepth_core.evaluation.figures import Sample
 from sidepth_core.evaluation.run import DriveEvaluation, EvaluationSettings, evaluate_frames
 from sidepth_core.evaluation.shared_poses import DepthFit, fit_with_shared_poses

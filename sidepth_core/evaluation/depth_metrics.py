@@ -1,4 +1,7 @@
-"""Depth scores of Eigen et al. (NIPS 2014) as the KITTI literature computes them, one image at a time."""
+"""Depth scores of Eigen et al. (NIPS 2014) as the KITTI literature computes them, one image at a time.
+
+torchmetrics has neither AbsRel nor the accuracies d1 to d3, nor median scaling and crops.
+"""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -14,12 +13,11 @@ from torch.nn import functional as F
 
 from sidepth_core.camera import Camera
 from sidepth_core.checkpoint import Checkpoint, load_checkpoint
-from sidepth_core.data.frames import DepthMap, Frame, Image
+from sidepth_core.data.frames import DepthMap, Image
 from sidepth_core.errors import ConfigError
 from sidepth_core.geometry import pose_matrix
 from sidepth_core.inference import DepthEstimator
 from sidepth_core.models import PoseNet
-from sidepth_core.rectify import rectification_maps, rectified_camera, rectify_image
 
 POST_PROCESSING = ('none', 'flip', 'zoom', 'flip+zoom')
 
@@ -105,19 +103,3 @@ def load_model(
     """
     name = 'default' if path is None else str(path)
     return evaluated_model(load_checkpoint(path), name, device=device, engine=engine, post=post)
-
-
-def rectified(frame: Frame) -> Frame:
-    """Return the frame as a pinhole camera would have taken it; depth is looked up, never mixed."""
-    camera = frame.camera
-    if camera is None or camera.is_rectified:
-        return frame
-    target = rectified_camera(camera)
-    depth = frame.depth_m
-    if depth is not None:
-        maps = rectification_maps(camera, target)
-        unknown = float('nan')
-        moved = cv2.remap(depth, maps.x, maps.y, cv2.INTER_NEAREST, borderValue=unknown)
-        depth = np.asarray(moved, np.float32)
-    image = rectify_image(frame.image, camera)
-    return Frame(frame.stamp_ns, image, target, frame.speed_mps, frame.T_world_camera, depth)

@@ -1,6 +1,7 @@
 """Trajectory errors: KITTI odometry's segments, absolute trajectory error, SfMLearner's snippets.
 
-A trajectory is T_world_camera of each frame, (N, 4, 4) float64, metres, in order of time.
+A trajectory is T_world_camera of each frame, (N, 4, 4) float64, metres, in order of time. The evo package has
+similar metrics under the GPL, which this package cannot include.
 """
 
 from __future__ import annotations

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from sidepth_core.data.frames import Frame, FrameSource
+from sidepth_core.data.rectified import rectified
 from sidepth_core.errors import ConfigError
 from sidepth_core.evaluation.depth_metrics import DepthProtocol
-from sidepth_core.evaluation.evaluated_model import EvaluatedModel, rectified
+from sidepth_core.evaluation.evaluated_model import EvaluatedModel
 from sidepth_core.evaluation.figures import FigureFrames, Sample
 from sidepth_core.evaluation.flicker import FlickerScores
 from sidepth_core.evaluation.metrics import (

@@ -1,4 +1,8 @@
-"""What happens beside the steps: saving, figures, choosing the best, stopping."""
+"""What happens beside the steps: saving, figures, choosing the best, stopping.
+
+Lightning's ModelCheckpoint and EarlyStopping keep its own files; `best` and `last` are checkpoints that the node loads,
+and a state that is saved between them resumes bit for bit. ThroughputMonitor does not measure the wait for data.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""metrics.csv: every logged number of a run, one line each, whole after a crash and continued by a resumed run."""
+"""metrics.csv: every logged number of a run, one line each, whole after a crash and continued by a resumed run.
+
+Lightning's CSVLogger writes a column a metric and the whole file anew when one appears, and a resumed run deletes it.
+"""
 
 from __future__ import annotations
 

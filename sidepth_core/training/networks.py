@@ -147,6 +147,8 @@ def starting_networks(recipe: Recipe) -> Networks:
 class Average(nn.Module):
     """Networks whose weights follow others' as an exponential moving average; they never get a gradient.
 
+    torch's AveragedModel would need the same function of ours, since the decay rises with the step.
+
     Attributes:
         networks: The averaged networks, always in evaluation mode.
     """

@@ -7,7 +7,6 @@ recipe's own folder. Without it, a recipe changes the defaults.
 from __future__ import annotations
 
 import argparse
-import difflib
 import inspect
 import textwrap
 import typing
@@ -19,7 +18,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter
 
-from sidepth_core.errors import ConfigError
+from sidepth_core.errors import ConfigError, did_you_mean
 from sidepth_core.old_names import current_option, current_recipe
 from sidepth_core.training.settings import Recipe
 
@@ -202,15 +201,9 @@ def _unknown(
     types = typing.get_type_hints(settings)
     for key, value in content.items():
         if key not in types:
-            yield f'{prefix}{key} ({nearest(str(key), [*types, *also])})'
+            yield f'{prefix}{key} ({did_you_mean(str(key), [*types, *also])})'
         elif is_dataclass(types[key]) and isinstance(value, Mapping):
             yield from _unknown(value, types[key], f'{prefix}{key}.')
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """Return what an unknown name may have meant, as a hint."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f'did you mean {close[0]!r}?' if close else f'expected one of {", ".join(known)}'
 
 
 def _check_options(arguments: list[str], parser: ArgumentParser) -> None:
@@ -218,7 +211,7 @@ def _check_options(arguments: list[str], parser: ArgumentParser) -> None:
     known = [option for action in parser._actions for option in action.option_strings]  # noqa: SLF001 - argparse lists them nowhere else
     for option in arguments:
         if option.startswith('--') and len(option) > 2 and option not in known:
-            raise ConfigError(f'no option {option!r}: {nearest(option, known)}')
+            raise ConfigError(f'no option {option!r}: {did_you_mean(option, known)}')
 
 
 def _one_line(text: str) -> str:

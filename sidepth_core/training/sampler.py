@@ -1,4 +1,7 @@
-"""Which clips a step takes: a pure function of (seed, step), so that a resumed run sees what it would have seen."""
+"""Which clips a step takes: a pure function of (seed, step), so that a resumed run sees what it would have seen.
+
+torch's WeightedRandomSampler and DistributedSampler draw from a generator whose state a resumed run would have to find.
+"""
 
 from __future__ import annotations
 

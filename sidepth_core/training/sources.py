@@ -92,7 +92,10 @@ def _is_cache(path: Path) -> bool:
 
 
 def _place(text: str, recipe: Recipe) -> Place:
-    """Return the cache of a source: a name that a person recognises, and a digest of what decides its content."""
+    """Return the cache of a source: a name that a person recognises, and a digest of what decides its content.
+
+    The digest is of JSON, which is the same on every machine and version of Python; joblib's is of pickles.
+    """
     if _is_cache(Path(text)):
         return Place(text, Path(text))
     folder = Path(recipe.data.cache) if recipe.data.cache else Path(recipe.out) / 'cache'

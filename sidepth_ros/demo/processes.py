@@ -1,4 +1,7 @@
-"""Processes of one's own: started together, ended together, their words kept in files."""
+"""Child processes: started together, ended together, their output kept in files.
+
+Plain subprocess, since launch and its actions are no wheels on PyPI, and the demo runs without a ROS install.
+"""
 
 from __future__ import annotations
 

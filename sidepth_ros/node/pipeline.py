@@ -1,4 +1,7 @@
-"""Newest frame only: a mailbox that keeps one item per camera, and the one thread that empties it."""
+"""Newest frame only: a mailbox that keeps one item per camera, and the one thread that empties it.
+
+A queue.Queue of one item a camera could neither replace what waits nor hand over all cameras at once.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What happened to each image: rates, drops by reason, latencies. Filled from two threads, read by diagnostics."""
+"""What happened to each image: rates, drops by reason, latencies. Filled from two threads, read by diagnostics.
+
+diagnostic_updater's frequency and stamp status have neither percentiles nor drops by reason.
+"""
 
 from __future__ import annotations
 

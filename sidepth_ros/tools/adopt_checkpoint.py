@@ -48,7 +48,7 @@ def read_comparison(run: Path) -> dict[str, Any]:
 
 
 def listing(comparison: dict[str, Any]) -> str:
-    """Return the before/after table as lines of text."""
+    """Return the before/after table as lines of text: a ROS log has no width that rich could lay a table out for."""
 
     def figure(value: float | None) -> str:
         return 'unknown' if value is None else f'{value:.4f}'

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock, Timeout
 
 from sidepth_ros.fastdds import profile_variable
 
@@ -41,13 +41,14 @@ def free_domain() -> Iterator[int]:
     """Hold a ROS domain that no other run of these tests by this user has; its ports are free on every system."""
     for turn in range(99):
         domain = 1 + (os.getpid() + turn) % 99
-        with Path(tempfile.gettempdir(), f'sidepth_test_{os.getuid()}_domain_{domain}.lock').open('w') as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
+        path = Path(tempfile.gettempdir(), f'sidepth_test_{os.getuid()}_domain_{domain}.lock')
+        try:
+            lock = FileLock(path, timeout=0).acquire()
+        except Timeout:
+            continue
+        with lock:
             yield domain
-            return
+        return
     pytest.fail('every ROS domain is taken by another run of these tests')
 
 

@@ -23,7 +23,7 @@ from rosbags.interfaces import MessageDefinitionFormat
 from rosbags.rosbag2 import Reader, ReaderError
 
 from sidepth_core.data.bags.mcap_scan import ScannedMcap, has_index
-from sidepth_core.data.bags.mending import copy_readable_rows, fold_journal, has_journal
+from sidepth_core.data.bags.repair import copy_readable_rows, fold_journal, has_journal
 from sidepth_core.errors import BagError
 
 if sys.version_info >= (3, 14):

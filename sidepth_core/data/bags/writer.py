@@ -1,6 +1,7 @@
 """Write a rosbag2 recording, mcap or sqlite3, without ROS: images, camera_info, odometry, transforms, anything else.
 
-Metadata follow version 8 of the format, which every rosbag2 from Humble on reads and plays.
+Metadata follow version 8 of the format, which every rosbag2 from Humble on reads and plays. Storage and serialization
+are those of rosbags; what is ours are the messages.
 """
 
 from __future__ import annotations

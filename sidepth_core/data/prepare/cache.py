@@ -7,7 +7,6 @@ The cache folder holds `cache.json` (what it was made of and how), a folder of s
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+from filelock import FileLock, Timeout
 
 from sidepth_core.data.deferred import DeferredSource
 from sidepth_core.data.frames import FrameSource, SourceReport, WeightedSource
@@ -300,11 +300,11 @@ def _write_json(path: Path, content: object) -> None:
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
     """Keep other processes from preparing into the same folder; a killed process leaves no lock behind."""
-    with (out / '.lock').open('w') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DatasetError(f'another process prepares {str(out)!r}: wait, or name another folder') from error
+    try:
+        lock = FileLock(out / '.lock', timeout=0).acquire()
+    except Timeout as error:
+        raise DatasetError(f'another process prepares {str(out)!r}: wait, or name another folder') from error
+    with lock:
         yield
 
 

@@ -27,8 +27,8 @@ from sidepth_core.data.prepare.motion import (
 )
 from sidepth_core.data.prepare.settings import PrepareSettings
 from sidepth_core.data.prepare.shards import Codec, FrameRow, ShardWriter, encode, inverse_depth
+from sidepth_core.data.rectified import rectified
 from sidepth_core.errors import DatasetError
-from sidepth_core.rectify import rectification_maps, rectified_camera
 
 In = TypeVar('In')
 Out = TypeVar('Out')
@@ -196,7 +196,8 @@ def _made_ready(item: tuple[int, Frame], settings: PrepareSettings, codec: Codec
             f'YAML of camera_calibration or a JSON), or camera=learned to let training find the intrinsics{why}'
         )
     height, width = settings.cached_size
-    image, depth_m, camera = rectified(frame)
+    frame = rectified(frame)
+    image, depth_m, camera = frame.image, frame.depth_m, frame.camera
     statistics = image_statistics(image)
     shrinks = image.shape[1] >= width and image.shape[0] >= height
     small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
@@ -207,20 +208,6 @@ def _made_ready(item: tuple[int, Frame], settings: PrepareSettings, codec: Codec
     cached = camera.resized(width, height) if camera else None
     size = image.shape[1], image.shape[0]
     return Ready(position, bare, cached, encode(np.asarray(small, np.uint8), codec), inverse, statistics, size)
-
-
-def rectified(frame: Frame) -> tuple[npt.NDArray[np.uint8], DepthMap | None, Camera | None]:
-    """Return a frame's image, depth and camera without lens distortion; unchanged where there is none."""
-    if frame.camera is None or frame.camera.is_rectified:
-        return frame.image, frame.depth_m, frame.camera
-    target = rectified_camera(frame.camera)
-    maps = rectification_maps(frame.camera, target)
-    image = cv2.remap(frame.image, maps.x, maps.y, cv2.INTER_LINEAR)
-    # Depth along Z is the same number in both images; it must not be blended across edges.
-    depth_m = None if frame.depth_m is None else cv2.remap(
-        frame.depth_m, maps.x, maps.y, cv2.INTER_NEAREST, borderValue=float('nan')
-    )  # fmt: skip
-    return np.asarray(image, np.uint8), None if depth_m is None else np.asarray(depth_m, np.float32), target
 
 
 def resized_depth(depth_m: DepthMap, height: int, width: int) -> DepthMap:

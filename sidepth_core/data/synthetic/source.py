@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
@@ -13,7 +12,7 @@ from sidepth_core.camera import Camera
 from sidepth_core.data.frames import Frame, SourceReport
 from sidepth_core.data.synthetic.drive import SCENES, Drive, MountChoice
 from sidepth_core.data.synthetic.sensor import CAMERA, Sensor, expose
-from sidepth_core.errors import ConfigError
+from sidepth_core.errors import ConfigError, did_you_mean
 from sidepth_core.old_names import current_source
 
 PERFECT = Sensor()
@@ -75,9 +74,7 @@ class SyntheticSource:
         """Refuse what cannot be rendered."""
         scenes = (*SCENES, 'mixed')
         if self.scene not in scenes:
-            near = difflib.get_close_matches(str(self.scene), scenes, n=1)
-            hint = f'did you mean {near[0]!r}?' if near else f'choose one of {", ".join(scenes)}'
-            raise ConfigError(f'no synthetic scene {self.scene!r}: {hint}')
+            raise ConfigError(f'no synthetic scene {self.scene!r}: {did_you_mean(str(self.scene), scenes)}')
         for name in ('frames', 'width', 'height', 'fps'):
             if not getattr(self, name) > 0:
                 raise ConfigError(f'{name} of a synthetic drive is {getattr(self, name)!r}: it must be positive')
@@ -154,9 +151,7 @@ class SyntheticSource:
         values: dict[str, object] = {}
         for key, value in options.items():
             if key not in _KEYS:
-                near = difflib.get_close_matches(key, _KEYS, n=1)
-                hint = f'did you mean {near[0]!r}?' if near else f'keys are {", ".join(_KEYS)}'
-                raise ConfigError(f'synthetic drive {text!r} has no key {key!r}: {hint}')
+                raise ConfigError(f'synthetic drive {text!r} has no key {key!r}: {did_you_mean(key, _KEYS)}')
             name, convert = _KEYS[key]
             try:
                 values[name] = convert(value)

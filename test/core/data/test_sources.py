@@ -81,7 +81,7 @@ def test_sources_are_weighted(tmp_path: Path) -> None:
     ('query', 'fault'),
     [
         ('?fsp=3', "no option 'fsp': did you mean 'fps'"),
-        ('?split=eigen', "no option 'split': it takes camera, fps, depth_scale, weight"),
+        ('?split=eigen', "no option 'split': expected one of camera, fps, depth_scale, weight"),
         ('?fps=fast', "fps='fast' is not a positive number"),
         ('?weight=-1', "weight='-1' is not a positive number"),
     ],

@@ -22,11 +22,12 @@ from sidepth_core.checkpoint import Checkpoint, save_checkpoint
 from sidepth_core.checkpoint_info import CheckpointInfo
 from sidepth_core.cli import evaluate as command
 from sidepth_core.data.frames import DepthMap, Frame, Image
+from sidepth_core.data.rectified import rectified
 from sidepth_core.data.synthetic import SyntheticSource
 from sidepth_core.errors import ConfigError, DatasetError
 from sidepth_core.evaluation.comparison import Comparison, Row, before_after, compare, draw_comparison
 from sidepth_core.evaluation.depth_metrics import DepthProtocol, DepthScores
-from sidepth_core.evaluation.evaluated_model import EvaluatedModel, load_model, rectified
+from sidepth_core.evaluation.evaluated_model import EvaluatedModel, load_model
 from sidepth_core.evaluation.figures import draw_sample
 from sidepth_core.evaluation.report import print_drive
 from sidepth_core.evaluation.run import DriveEvaluation, EvaluationSettings, evaluate, evaluate_frames
