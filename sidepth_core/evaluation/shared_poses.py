@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from sidepth_core.camera import Camera
 from sidepth_core.data.frames import DepthMap, Frame, Image
-from sidepth_core.data.prepare import two_view_pose
 from sidepth_core.data.tracks import rigid
+from sidepth_core.data.two_view import two_view_pose
 from sidepth_core.evaluation.evaluated_model import EvaluatedModel
 from sidepth_core.evaluation.metrics import synthesis_error
 

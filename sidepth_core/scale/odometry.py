@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from sidepth_core.camera import Camera
 from sidepth_core.data.frames import Image
-from sidepth_core.data.prepare.two_view import TwoViewGeometry, two_view_geometry
+from sidepth_core.data.two_view import TwoViewGeometry, two_view_geometry
 from sidepth_core.scale.measurement import Measurement, Refusal
 from sidepth_core.scale.robust import INDEPENDENT, Floats, disagreement, middle_of, ranks, spread_of
 from sidepth_core.scale.travel import Travelled, TravelLog, angle_of

@@ -5,7 +5,6 @@ from sidepth_core.data.prepare.dataset import PreparedDataset
 from sidepth_core.data.prepare.motion import FrameSelection
 from sidepth_core.data.prepare.report import PrepareReport, total
 from sidepth_core.data.prepare.settings import PrepareSettings
-from sidepth_core.data.prepare.two_view import two_view_pose
 from sidepth_core.data.prepare.two_view_poses import estimate_two_view_poses
 
 __all__ = [
@@ -17,5 +16,4 @@ __all__ = [
     'estimate_two_view_poses',
     'prepare',
     'total',
-    'two_view_pose',
 ]

@@ -13,8 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Grey = npt.NDArray[np.uint8]
-Pixels = npt.NDArray[np.float32]
+from sidepth_core.data.two_view import Grey, Pixels, track_there_and_back
 
 MEASURED_WIDTH = 640
 """Images are compared at this width: enough for a tenth of a pixel, small enough for hundreds of images a second."""
@@ -25,7 +24,6 @@ TARGET_SHARE = 10.0 / 1242
 CORNERS = 300
 MAX_RETURN_PX = 1.0
 MIN_CORNERS = 12
-UNTIL = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 10, 0.03)
 
 
 class ImageStatistics(NamedTuple):
@@ -160,27 +158,3 @@ def choose_stride(motion_px: npt.NDArray[np.float64], width: int, step_s: float,
     longest = max(int(max_step_s / step_s), 1) if step_s > 0 else 1
     strides = np.arange(1, max(min(longest, int(wanted) + 1), 1) + 1)
     return int(strides[np.argmin(np.abs(np.log(strides / wanted)))])
-
-
-def track_there_and_back(
-    first: Grey, second: Grey, corners: Pixels, max_return_px: float
-) -> tuple[Pixels, npt.NDArray[np.bool_]]:
-    """Return where corners of one image are in another, and which of them are found there and back.
-
-    Args:
-        first: (h, w).
-        second: The same shape.
-        corners: (N, 1, 2), pixels of `first`.
-        max_return_px: Tracked there and back, a corner may miss its start by less than this in u and in v.
-    """
-    there, found = _track(first, second, corners)
-    back, returned = _track(second, first, there)
-    error = np.abs(back - corners).reshape(-1, 2).max(axis=1)
-    return there, found & returned & (error < max_return_px)
-
-
-def _track(first: Grey, second: Grey, corners: Pixels) -> tuple[Pixels, npt.NDArray[np.bool_]]:
-    there, status, _ = cv2.calcOpticalFlowPyrLK(  # type: ignore[call-overload] # its stub wants the output array
-        first, second, corners, None, winSize=(15, 15), maxLevel=4, criteria=UNTIL
-    )
-    return np.asarray(there, np.float32), np.asarray(status).ravel() == 1

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from sidepth_core.data.clips import Clip
 from sidepth_core.data.prepare.dataset import TWO_VIEW_POINTS, TWO_VIEW_POSES_FILE, PreparedDataset
-from sidepth_core.data.prepare.two_view import TwoViewGeometry, two_view_geometry
+from sidepth_core.data.two_view import TwoViewGeometry, two_view_geometry
 from sidepth_core.old_names import cache_file
 
 Floats = npt.NDArray[np.float64]

@@ -14,9 +14,9 @@ from sidepth_core.data.prepare import two_view_poses
 from sidepth_core.data.prepare.cache import prepare
 from sidepth_core.data.prepare.dataset import TWO_VIEW_POSES_FILE, PreparedDataset
 from sidepth_core.data.prepare.settings import PrepareSettings
-from sidepth_core.data.prepare.two_view import TwoViewGeometry
 from sidepth_core.data.prepare.two_view_poses import estimate_two_view_poses, two_view_poses_of
 from sidepth_core.data.synthetic import SyntheticSource
+from sidepth_core.data.two_view import TwoViewGeometry
 
 
 @pytest.fixture(scope='module')

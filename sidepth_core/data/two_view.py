@@ -19,10 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sidepth_core.data.frames import Image
-from sidepth_core.data.prepare.motion import Pixels, track_there_and_back
 from sidepth_core.data.tracks import rigid
 
 Floats = npt.NDArray[np.float64]
+Grey = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[np.float32]
 
 CORNERS = 400
 QUALITY = 0.005
@@ -39,6 +40,7 @@ MAX_UNMOVED_SHARE = 0.3
 """Where more corners than this share do not move, the camera stands, or the direction is noise."""
 NOISE_PX = 0.25
 """Standard deviation of a tracked corner, by which the two models are weighed."""
+UNTIL = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 10, 0.03)
 
 
 class TwoViewGeometry(NamedTuple):
@@ -159,3 +161,27 @@ def _parallax(first: Floats, second: Floats, rotation: Floats) -> Floats:
     turned = np.column_stack([first, np.ones(len(first))]) @ rotation.T
     moved: Floats = np.linalg.norm(turned[:, :2] / turned[:, 2:] - second, axis=1)
     return moved
+
+
+def track_there_and_back(
+    first: Grey, second: Grey, corners: Pixels, max_return_px: float
+) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+    """Return where corners of one image are in another, and which of them are found there and back.
+
+    Args:
+        first: (h, w).
+        second: The same shape.
+        corners: (N, 1, 2), pixels of `first`.
+        max_return_px: Tracked there and back, a corner may miss its start by less than this in u and in v.
+    """
+    there, found = _track(first, second, corners)
+    back, returned = _track(second, first, there)
+    error = np.abs(back - corners).reshape(-1, 2).max(axis=1)
+    return there, found & returned & (error < max_return_px)
+
+
+def _track(first: Grey, second: Grey, corners: Pixels) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+    there, status, _ = cv2.calcOpticalFlowPyrLK(  # type: ignore[call-overload] # its stub wants the output array
+        first, second, corners, None, winSize=(15, 15), maxLevel=4, criteria=UNTIL
+    )
+    return np.asarray(there, np.float32), np.asarray(status).ravel() == 1

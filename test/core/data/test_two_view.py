@@ -13,8 +13,8 @@ import pytest
 
 from sidepth_core.data.bags.source import BagSource
 from sidepth_core.data.frames import Frame, Image
-from sidepth_core.data.prepare.two_view import two_view_pose
 from sidepth_core.data.synthetic import SyntheticSource
+from sidepth_core.data.two_view import two_view_pose
 
 WIDTH, HEIGHT = 320, 208
 K = np.array([[260.0, 0, 150], [0, 280, 110], [0, 0, 1]])
