@@ -18,6 +18,11 @@ from sidepth_core.camera import Camera
 from sidepth_core.errors import ConfigError
 
 FloatArray = npt.NDArray[np.float64]
+Rotation = tuple[float, ...]
+"""A rotation matrix, nine numbers row by row."""
+
+UNROTATED: Rotation = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+"""The identity."""
 
 MAX_HALF_ANGLE_DEG = 65.0
 """A pinhole image stretches its rim without bound towards 90 degrees; wider lenses are cut here."""
@@ -53,26 +58,32 @@ def rectified_camera(camera: Camera) -> Camera:
 
 
 @lru_cache(maxsize=8)
-def rectification_maps(camera: Camera, target: Camera) -> Maps:
-    """Return, for each pixel of `target`'s image, its place in `camera`'s distorted image (cached per pair)."""
-    size, coefficients = (target.width, target.height), _coefficients(camera)
+def rectification_maps(camera: Camera, target: Camera, rotation: Rotation = UNROTATED) -> Maps:
+    """Return, for each pixel of `target`'s image, its place in `camera`'s distorted image (cached per arguments).
+
+    Args:
+        camera: The lens.
+        target: The rectified camera.
+        rotation: R_target_camera, which turns directions of the lens' optical frame into those of the target's.
+    """
+    size, coefficients, R = (target.width, target.height), _coefficients(camera), np.reshape(rotation, (3, 3))
     if camera.distortion_model == 'equidistant':
-        x, y = cv2.fisheye.initUndistortRectifyMap(
-            camera.matrix, coefficients, np.eye(3), target.matrix, size, cv2.CV_32FC1
-        )
+        x, y = cv2.fisheye.initUndistortRectifyMap(camera.matrix, coefficients, R, target.matrix, size, cv2.CV_32FC1)
     else:
-        x, y = cv2.initUndistortRectifyMap(camera.matrix, coefficients, None, target.matrix, size, cv2.CV_32FC1)
+        x, y = cv2.initUndistortRectifyMap(camera.matrix, coefficients, R, target.matrix, size, cv2.CV_32FC1)
     return Maps(np.asarray(x, dtype=np.float32), np.asarray(y, dtype=np.float32))
 
 
 @lru_cache(maxsize=8)
-def rectification_grid(camera: Camera, target: Camera) -> npt.NDArray[np.float32]:
-    """Return the maps as torch's grid_sample takes them: (H, W, 2) float32 of `target`'s size, (x, y).
+def rectification_grid(
+    camera: Camera, target: Camera, rotation: Rotation = UNROTATED
+) -> npt.NDArray[np.float32]:
+    """Return `rectification_maps` as torch's grid_sample takes them: (H, W, 2) float32 of `target`'s size, (x, y).
 
     Convention: align_corners=False, x_n = (2u + 1) / W - 1 with W the width of the distorted image. The array is
-    cached per pair of cameras: do not write into it.
+    cached per arguments: do not write into it.
     """
-    maps = rectification_maps(camera, target)
+    maps = rectification_maps(camera, target, rotation)
     x = (2 * maps.x + 1) / camera.width - 1
     y = (2 * maps.y + 1) / camera.height - 1
     return np.stack([x, y], axis=-1)

@@ -20,8 +20,9 @@ from torch import Tensor
 
 from sidepth_core.camera import Camera
 from sidepth_core.data.calibration import camera_from_info, view_of
-from sidepth_core.errors import ImageFormatError
+from sidepth_core.errors import ConfigError, ImageFormatError
 from sidepth_core.images import FORMATS, check_compressed, check_layout, decode, decode_compressed
+from sidepth_core.rectify import UNROTATED, Rotation
 
 RGB = npt.NDArray[np.uint8]
 
@@ -187,19 +188,34 @@ def camera_of(info: CameraInfo) -> Camera:
 def projection_of(info: CameraInfo) -> Camera | None:
     """Return the rectified camera that a camera_info's P describes, of the same image; None where P says nothing.
 
-    A P that belongs to a rotated frame (R is not the identity: a stereo rig) is not used: depth is along the optical
-    axis of the image's own frame.
+    Where R is no identity, it is the camera of the rotated frame. Its fourth column, a stereo baseline, is left out:
+    depth is the camera's own.
 
     Raises:
         ConfigError: If the region of interest lies outside the image.
     """
-    rotated = not np.allclose(np.asarray(info.r).reshape(3, 3), np.eye(3), atol=1e-6) and any(info.r)
-    if rotated or not (info.p[0] > 0 and info.p[5] > 0 and info.width and info.height):
+    if not (info.p[0] > 0 and info.p[5] > 0 and info.width and info.height):
         return None
     camera = Camera(
         int(info.width), int(info.height), float(info.p[0]), float(info.p[5]), float(info.p[2]), float(info.p[6])
     )
     return view_of(camera, *_region(info))
+
+
+def rotation_of(info: CameraInfo) -> Rotation:
+    """Return a camera_info's R: it turns directions of the camera's optical frame into those of the rectified one.
+
+    Zeros, as an uncalibrated driver sends them, are the identity.
+
+    Raises:
+        ConfigError: If R is no rotation.
+    """
+    R = np.asarray(info.r, dtype=np.float64).reshape(3, 3)
+    if not R.any() or np.allclose(R, np.eye(3), atol=1e-6):
+        return UNROTATED
+    if not np.allclose(R @ R.T, np.eye(3), atol=1e-3) or np.linalg.det(R) < 0:
+        raise ConfigError(f'R of camera_info is {R.ravel().tolist()!r}: expected a rotation matrix, row by row')
+    return tuple(R.ravel().tolist())
 
 
 def _region(info: CameraInfo) -> tuple[tuple[int, int, int, int], tuple[int, int]]:

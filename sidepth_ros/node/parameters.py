@@ -127,6 +127,12 @@ class Settings:
         'or never (images are rectified already; P of camera_info is theirs).',
         choices=('auto', 'always', 'never'),
     )
+    rectify_rotation: bool = parameter(
+        True,
+        'Where camera_info has a rotation R (a stereo rig), undistort by R and P together, as image_proc does: depth '
+        'lies on image_rect pixel by pixel, along Z of the rectified frame. false leaves both out: depth is along the '
+        'optical axis of the raw image.',
+    )
     max_age: float = parameter(
         0.0,
         'Drop images whose stamp is older than this when their turn comes, seconds; 0 keeps all.',

@@ -110,13 +110,13 @@ class Processor:
 
     def _rectified(self, view: View, device: torch.device) -> Tensor:
         """Return the rectified image, (1, 3, H, W) uint8 on the device: bytes travel, not floats."""
-        source, target = view.calibration
+        source, target, rotation = view.calibration
         image = view.image
-        if source != target and device.type == 'cpu':
-            maps = rectification_maps(source, target)
+        if device.type == 'cpu' and not view.calibration.is_identity:
+            maps = rectification_maps(source, target, rotation)
             image = np.asarray(cv2.remap(image, maps.x, maps.y, cv2.INTER_LINEAR), np.uint8)
         pixels = torch.from_numpy(image).to(device).permute(2, 0, 1)[None]
-        if source != target and device.type != 'cpu':
+        if device.type != 'cpu' and not view.calibration.is_identity:
             pixels = rectified(pixels, self._rectification(view, device).grid)
         return pixels
 
@@ -124,11 +124,12 @@ class Processor:
         key = (view.name, str(device))
         known = self._maps.get(key)
         if known is None or known[0] != view.calibration:
-            source, target = view.calibration
-            grid = torch.from_numpy(rectification_grid(source, target))
+            source, target, rotation = view.calibration
+            grid = torch.from_numpy(rectification_grid(source, target, rotation))
             outside = (grid.abs() > 1).any(-1)
             # Beyond the fold of its polynomial a lens model puts pixels where no light went.
-            outside |= rays(target)[..., :2].norm(dim=-1) > fold_radius(source)
+            directions = rays(target) @ torch.tensor(rotation).view(3, 3)  # of the lens' frame: R^T times the ray
+            outside |= directions[..., :2].norm(dim=-1) > fold_radius(source) * directions[..., 2]
             known = (view.calibration, _Maps(grid.to(device), outside.to(device)))
             self._maps[key] = known
         return known[1]
@@ -187,7 +188,7 @@ class Processor:
             out |= border_mask(height, width, settings.border_width, device=full.device)
         if settings.confidence_gate and confidence is not None:
             out |= confidence < settings.min_confidence
-        if view.calibration.source != view.calibration.target:
+        if not view.calibration.is_identity:
             outside = self._rectification(view, full.device).outside
             out |= _stretched(outside[None, None], height, width)
         return torch.where(out, math.nan, gated)

@@ -192,7 +192,8 @@ class DepthWorker:
         return None
 
     def _view(self, stream: Stream, frame: Frame, settings: Settings, *, wants_confidence: bool) -> View:
-        calibration = stream.calibrations(frame.info, settings.rectify, stream.input.image_topic)
+        topic, rotate = stream.input.image_topic, settings.rectify_rotation
+        calibration = stream.calibrations(frame.info, settings.rectify, topic, rotate=rotate)
         image = decode_message(frame.image, self._codec)
         if calibration is not stream.calibration:
             stream.calibration = calibration

@@ -120,3 +120,31 @@ def test_coefficients_of_another_lens_are_refused() -> None:
     camera = Camera(640, 480, 400, 400, 3200, 240, 'plumb_bob', (-0.3, 0.1, 0, 0))
     with pytest.raises(ConfigError, match='expected the coefficients of this very camera'):
         rectified_camera(camera)
+
+
+def turned(degrees: tuple[float, float, float]) -> np.ndarray:
+    """Return the rotation by a vector of angles, (3, 3)."""
+    return cv2.Rodrigues(np.radians(degrees))[0]
+
+
+@pytest.mark.parametrize('camera', [PLUMB_BOB, RATIONAL, FISHEYE], ids=lambda camera: camera.distortion_model)
+def test_convention_rotation_turns_directions_of_the_lens_into_those_of_the_target(camera: Camera) -> None:
+    target = Camera(camera.width, camera.height, 300, 310, 250, 200)
+    R = turned((2.0, -5.0, 1.0))
+    maps = rectification_maps(camera, target, tuple(R.ravel().tolist()))
+    point = np.array([0.1, -0.2, 2.0])  # in the lens' frame
+    u, v, w = target.matrix @ R @ point
+    by_lens = distort(point[None], camera)[0]
+    spot = np.array([[[u / w, v / w]]], np.float32)
+    found = [cv2.remap(values, spot, None, cv2.INTER_LINEAR)[0, 0] for values in maps]
+    assert found == pytest.approx(by_lens, abs=0.1)
+
+
+def test_maps_of_a_stereo_rigs_left_camera_are_those_of_opencv() -> None:
+    R, target = turned((0.6, -2.0, 0.9)), Camera(1280, 720, 1000, 1000, 640, 360)
+    K, D = PLUMB_BOB.matrix, np.array(PLUMB_BOB.distortion)
+    x, y = cv2.initUndistortRectifyMap(K, D, R, target.matrix, (1280, 720), cv2.CV_32FC1)
+    maps = rectification_maps(PLUMB_BOB, target, tuple(R.ravel().tolist()))
+    np.testing.assert_array_equal(maps.x, x)
+    np.testing.assert_array_equal(maps.y, y)
+    assert np.abs(x - rectification_maps(PLUMB_BOB, target).x).mean() > 10

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
 import pytest
 
 pytest.importorskip('sensor_msgs', reason='ROS messages are not installed: `make setup` brings them')
@@ -9,7 +11,7 @@ pytest.importorskip('sensor_msgs', reason='ROS messages are not installed: `make
 from sensor_msgs.msg import CameraInfo
 
 from sidepth_core.camera import Camera
-from sidepth_core.rectify import rectified_camera
+from sidepth_core.rectify import UNROTATED, rectified_camera
 from sidepth_ros.messages.calibration import CalibrationCache, calibration_of
 
 K = [500.0, 0.0, 320.5, 0.0, 510.0, 230.0, 0.0, 0.0, 1.0]
@@ -41,7 +43,32 @@ def info(**fields: object) -> CameraInfo:
 def test_rectification_is_chosen_by_lens_parameter_and_topic(
     fields: dict[str, object], rectify: str, topic: str, source: Camera, target: Camera
 ) -> None:
-    assert calibration_of(info(**fields), rectify, topic) == (source, target)
+    assert calibration_of(info(**fields), rectify, topic) == (source, target, UNROTATED)
+
+
+R = tuple(cv2.Rodrigues(np.radians((0.6, -2.0, 0.9)))[0].ravel().tolist())
+
+
+@pytest.mark.parametrize(
+    ('fields', 'rectify', 'topic', 'rotate', 'expected'),
+    [
+        ({'d': D, 'p': P, 'r': R}, 'auto', '/left/image_raw', True, (LENS, PROJECTED, R)),
+        ({'d': D, 'p': P, 'r': R}, 'auto', '/left/image_raw', False, (LENS, rectified_camera(LENS), UNROTATED)),
+        ({'d': D, 'p': P}, 'auto', '/left/image_raw', False, (LENS, PROJECTED, UNROTATED)),
+        # P is the camera of rectified images, rotated or not.
+        ({'d': D, 'p': P, 'r': R}, 'auto', '/left/image_rect', True, (PROJECTED, PROJECTED, UNROTATED)),
+        ({'d': D, 'p': P, 'r': R}, 'never', '/left/image_raw', False, (PROJECTED, PROJECTED, UNROTATED)),
+        # image_proc lets an image without distortion pass, whatever R says.
+        ({'p': P, 'r': R}, 'auto', '/left/image_raw', True, (RAW, RAW, UNROTATED)),
+        ({'p': P, 'r': R}, 'always', '/left/image_raw', True, (RAW, PROJECTED, R)),
+        # Without P nobody knows where the rotated image would lie.
+        ({'d': D, 'r': R}, 'auto', '/left/image_raw', True, (LENS, rectified_camera(LENS), UNROTATED)),
+    ],
+)
+def test_rotation_of_a_stereo_rig_is_applied_with_its_projection(
+    fields: dict[str, object], rectify: str, topic: str, rotate: bool, expected: tuple[object, ...]
+) -> None:
+    assert calibration_of(info(**fields), rectify, topic, rotate=rotate) == expected
 
 
 def test_calibration_is_made_once_per_camera_info() -> None:
@@ -50,3 +77,5 @@ def test_calibration_is_made_once_per_camera_info() -> None:
     assert cache(info(d=D), 'auto', '/image') is first
     assert cache(info(d=[-0.2, *D[1:]]), 'auto', '/image') != first
     assert cache(info(d=D), 'never', '/image').source == RAW
+    stereo = info(d=D, p=P, r=R)
+    assert cache(stereo, 'auto', '/image') != cache(stereo, 'auto', '/image', rotate=False)

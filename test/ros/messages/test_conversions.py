@@ -17,6 +17,7 @@ from std_msgs.msg import Header
 
 from sidepth_core.camera import Camera
 from sidepth_core.errors import ConfigError, ImageFormatError
+from sidepth_core.rectify import UNROTATED
 from sidepth_ros.messages.conversions import (
     CloudBuffer,
     Codec,
@@ -29,6 +30,7 @@ from sidepth_ros.messages.conversions import (
     image_size,
     make_codec,
     projection_of,
+    rotation_of,
     stamp_ns,
 )
 
@@ -227,12 +229,21 @@ def test_uncalibrated_camera_is_refused() -> None:
         camera_of(info(k=[0.0] * 9))
 
 
+ROTATED = [0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0]
+
+
 def test_projection_is_that_of_the_rectified_image() -> None:
     p = [400.0, 0.0, 300.0, 0.0, 0.0, 405.0, 220.0, 0.0, 0.0, 0.0, 1.0, 0.0]
     assert projection_of(info(p=p)) == Camera(640, 480, 400, 405, 300, 220)
     assert projection_of(info()) is None
-    rotated = [0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0]
-    assert projection_of(info(p=p, r=rotated)) is None
+    assert projection_of(info(p=p, r=ROTATED)) == projection_of(info(p=p))
+
+
+def test_rotation_is_r_of_camera_info() -> None:
+    assert rotation_of(info()) == rotation_of(info(r=np.eye(3).ravel().tolist())) == UNROTATED
+    assert rotation_of(info(r=ROTATED)) == tuple(ROTATED)
+    with pytest.raises(ConfigError, match='expected a rotation matrix'):
+        rotation_of(info(r=[2.0, *ROTATED[1:]]))
 
 
 def test_published_camera_info_describes_the_same_camera() -> None:
