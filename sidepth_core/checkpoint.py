@@ -1,8 +1,10 @@
 """Checkpoints: a directory with model.safetensors (the weights) and model.json (everything else about them).
 
-Saving is atomic. The new weights are first written beside the old ones under the name of their digest; replacing
-model.json, which holds that digest, is the moment when the new checkpoint takes the place of the old one; then the
-weights move to their own name. Whenever the power fails or another process reads, it finds one of the two complete.
+The pose network, which only training and evaluation need, lies in pose.safetensors beside them, or is left out.
+
+Saving is atomic. New weights are first written beside the old ones under the name of their digest; replacing
+model.json, which holds the digests, is the moment when the new checkpoint takes the place of the old one; then the
+weights move to their own names. Whenever the power fails or another process reads, it finds one of the two complete.
 """
 
 from __future__ import annotations
@@ -42,6 +44,10 @@ DEFAULT_CHECKPOINT = Path(__file__).parent / 'weights' / 'default'
 
 INFO_FILE = 'model.json'
 WEIGHTS_FILE = 'model.safetensors'
+POSE_FILE = 'pose.safetensors'
+DIGEST_FIELDS = {WEIGHTS_FILE: 'weights_sha256', POSE_FILE: 'pose_sha256'}
+"""Fields of model.json that hold the SHA-256 of the files with weights."""
+
 HUB = 'hf://'
 RUN_FOLDERS = ('best', 'last')
 """Where a training run keeps its checkpoints; the first that is there is taken."""
@@ -78,46 +84,54 @@ def save_checkpoint(directory: str | Path, checkpoint: Checkpoint, *, half: bool
         OSError: If the directory cannot be written.
     """
     directory = Path(directory)
-    weights = safetensors.torch.save(_tensors_of(checkpoint, half=half))
-    digest = hashlib.sha256(weights).hexdigest()
-    fields = {**checkpoint.info.to_dict(), 'weights_sha256': digest}
+    _check_described(checkpoint)
+    contents = {WEIGHTS_FILE: safetensors.torch.save(_tensors_of(checkpoint.depth_net, DEPTH_PREFIX, half=half))}
+    if checkpoint.pose_net is not None:
+        contents[POSE_FILE] = safetensors.torch.save(_tensors_of(checkpoint.pose_net, POSE_PREFIX, half=half))
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    fields = {**checkpoint.info.to_dict(), **{DIGEST_FIELDS[name]: digest for name, digest in digests.items()}}
     directory.mkdir(parents=True, exist_ok=True)
     stale = list(directory.glob('.model-*'))
-    staged = _staged(directory, digest)
-    _write(staged, weights)
+    for name, content in contents.items():
+        _write(_staged(directory, digests[name]), content)
     _write(directory / INFO_FILE, (json.dumps(fields, indent=2, ensure_ascii=False) + '\n').encode())
-    staged.replace(directory / WEIGHTS_FILE)
+    for name, digest in digests.items():
+        _staged(directory, digest).replace(directory / name)
+    if POSE_FILE not in contents:
+        (directory / POSE_FILE).unlink(missing_ok=True)
     _sync(directory)
     for path in stale:
         path.unlink(missing_ok=True)
 
 
-def load_checkpoint(path: str | Path | None = None) -> Checkpoint:
+def load_checkpoint(path: str | Path | None = None, *, pose: bool = True) -> Checkpoint:
     """Read a checkpoint; no code from it runs and nothing global changes.
 
     Args:
-        path: A directory, one of its two files, the folder of a training run (its best checkpoint, else its last),
+        path: A directory, one of its files, the folder of a training run (its best checkpoint, else its last),
             hf://ORGANISATION/REPOSITORY[/FOLDER][@REVISION], or None for the one that comes with the package.
+        pose: Whether the pose network is wanted; without, it is left where it is.
 
     Raises:
         CheckpointError: If it is missing, damaged, of a newer format, or not of the model that it claims to be.
     """
     directory = locate_checkpoint(path)
-    info, tensors = _read(directory)
-    weights = directory / WEIGHTS_FILE
+    info, tensors = _read(directory, pose=pose)
+    pose_tensors = {name: tensors.pop(name) for name in list(tensors) if name.startswith(POSE_PREFIX)}
+    pose_net = None
     # On the meta device, where no time would go into weights that are replaced at once, torch imports its compiler.
     with torch.random.fork_rng(devices=[]):
-        depth_net = DepthNet(info.backbone, decoder_channels=info.decoder_channels)
-        pose_net = PoseNet(size=(info.pose_height, info.pose_width))
-    has_pose = any(name.startswith(POSE_PREFIX) for name in tensors)
-    expected = _with_prefix(DEPTH_PREFIX, shapes_of(depth_net))
-    if has_pose:
-        expected |= _with_prefix(POSE_PREFIX, shapes_of(pose_net))
-    check_tensors(f'weights in {str(weights)!r} (backbone {info.backbone!r} says {INFO_FILE})', tensors, expected)
-    _fill(depth_net, tensors, DEPTH_PREFIX)
-    if has_pose:
-        _fill(pose_net, tensors, POSE_PREFIX)
-    return Checkpoint(depth_net, pose_net if has_pose else None, info)
+        try:
+            depth_net = DepthNet(info.backbone, decoder_channels=info.decoder_channels)
+            if pose and pose_tensors:
+                pose_net = PoseNet(info.pose_backbone, size=(info.pose_height, info.pose_width))
+        except ConfigError as error:
+            raise CheckpointError(f'{str(directory)!r} cannot be used: {error}') from error
+    _fill(depth_net, tensors, DEPTH_PREFIX, f'{directory / WEIGHTS_FILE} (backbone {info.backbone!r} says {INFO_FILE})')
+    if pose_net is not None:
+        says = f'(pose_backbone {info.pose_backbone!r} says {INFO_FILE})'
+        _fill(pose_net, pose_tensors, POSE_PREFIX, f'{directory / POSE_FILE} {says}')
+    return Checkpoint(depth_net, pose_net, info)
 
 
 def load_info(path: str | Path | None = None) -> CheckpointInfo:
@@ -132,6 +146,12 @@ def load_info(path: str | Path | None = None) -> CheckpointInfo:
     return _read_info(locate_checkpoint(path) / INFO_FILE)[0]
 
 
+def checkpoint_bytes(directory: Path) -> int:
+    """Return how large the weights of a checkpoint are on disk, those of the pose network included."""
+    files = (directory / name for name in (WEIGHTS_FILE, POSE_FILE))
+    return sum(path.stat().st_size for path in files if path.is_file())
+
+
 def locate_checkpoint(path: str | Path | None = None) -> Path:
     """Return the directory of a checkpoint, downloading one named hf://...
 
@@ -143,7 +163,7 @@ def locate_checkpoint(path: str | Path | None = None) -> Path:
     if str(path).startswith(HUB):
         return _download(str(path))
     path = Path(path).expanduser()
-    if path.name in {INFO_FILE, WEIGHTS_FILE}:
+    if path.name in {INFO_FILE, WEIGHTS_FILE, POSE_FILE}:
         path = path.parent
     elif path.is_file():
         hint = 'import it with `sidepth import-weights`' if path.suffix in {'.pth', '.pt'} else 'name its directory'
@@ -171,49 +191,74 @@ def _download(address: str) -> Path:
     place, _, revision = address.removeprefix(HUB).partition('@')
     parts = place.strip('/').split('/')
     if len(parts) < 2 or not all(parts):
-        raise CheckpointError(f'{address!r} names no repository: expected hf://ORGANISATION/REPOSITORY[/FOLDER][@REVISION]')
+        raise CheckpointError(
+            f'{address!r} names no repository: expected hf://ORGANISATION/REPOSITORY[/FOLDER][@REVISION]'
+        )
     folder = '/'.join(parts[2:])
-    wanted = [f'{folder}/{name}' if folder else name for name in (INFO_FILE, WEIGHTS_FILE)]
+    wanted = [f'{folder}/{name}' if folder else name for name in (INFO_FILE, WEIGHTS_FILE, POSE_FILE)]
     try:
         root = snapshot_download('/'.join(parts[:2]), revision=revision or None, allow_patterns=wanted)
     except (OSError, ValueError) as error:  # the Hub's own errors derive from these two
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f'{address!r} cannot be downloaded: {reason}') from error
-    missing = [name for name in wanted if not (Path(root) / name).is_file()]
+    missing = [name for name in wanted[:2] if not (Path(root) / name).is_file()]
     if missing:
         raise CheckpointError(f'{address!r} holds no checkpoint: missing {" and ".join(missing)}')
     return Path(root) / folder
 
 
-def _read(directory: Path) -> tuple[CheckpointInfo, dict[str, Tensor]]:
+def _read(directory: Path, *, pose: bool) -> tuple[CheckpointInfo, dict[str, Tensor]]:
     """Return info and tensors that belong together, even while another process replaces them."""
+    path = directory / WEIGHTS_FILE
     for _ in range(ATTEMPTS):
-        info, digest = _read_info(directory / INFO_FILE)
-        for path in (directory / WEIGHTS_FILE, _staged(directory, digest)):
-            weights = path.read_bytes() if path.exists() else b''
-            if hashlib.sha256(weights).hexdigest() == digest:
-                return info, _parse(weights, path)
-    found = directory / WEIGHTS_FILE
-    size = f'has {found.stat().st_size} bytes' if found.exists() else 'is missing'
+        info, digests = _read_info(directory / INFO_FILE)
+        tensors: dict[str, Tensor] = {}
+        for name, digest in digests.items():
+            if name == POSE_FILE and not (pose and _places(directory, name, digest)):
+                continue  # not wanted, or not shipped
+            path = directory / name
+            content = _with_digest(directory, name, digest)
+            if content is None:
+                break
+            tensors |= _parse(content, path)
+        else:
+            if _read_info(directory / INFO_FILE)[1] == digests:
+                return info, tensors
+    size = f'has {path.stat().st_size} bytes' if path.exists() else 'is missing'
     raise CheckpointError(
-        f'{str(found)!r} {size} and is not what {INFO_FILE} describes (sha256 {digest[:12]}...): it is truncated, '
-        f'damaged or of another checkpoint; copy both files again'
+        f'{str(path)!r} {size} and is not what {INFO_FILE} describes (sha256 {digests[path.name][:12]}...): it is '
+        f'truncated, damaged or of another checkpoint; copy the files again'
     )
 
 
-def _read_info(path: Path) -> tuple[CheckpointInfo, str]:
-    """Return the info and the digest of the weights."""
+def _with_digest(directory: Path, name: str, digest: str) -> bytes | None:
+    """Return the content of weights with that digest, wherever they lie by now; None where there are none."""
+    for path in _places(directory, name, digest):
+        content = path.read_bytes() if path.exists() else b''
+        if hashlib.sha256(content).hexdigest() == digest:
+            return content
+    return None
+
+
+def _places(directory: Path, name: str, digest: str) -> list[Path]:
+    """Return where weights lie: under their name, or still under that of their digest."""
+    return [path for path in (directory / name, _staged(directory, digest)) if path.exists()]
+
+
+def _read_info(path: Path) -> tuple[CheckpointInfo, dict[str, str]]:
+    """Return the info, and the digests of the files with the weights."""
     try:
         fields: Any = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise CheckpointError(f'{str(path)!r} is missing: expected the description of {WEIGHTS_FILE}') from None
     except ValueError as error:
         raise CheckpointError(f'{str(path)!r} is not JSON, is it truncated? {error}') from error
-    if not isinstance(fields, dict) or not isinstance(fields.get('weights_sha256'), str):
-        raise CheckpointError(f'{str(path)!r} describes no checkpoint of sidepth: expected its field "weights_sha256"')
-    digest = fields.pop('weights_sha256')
+    required = DIGEST_FIELDS[WEIGHTS_FILE]
+    if not isinstance(fields, dict) or not isinstance(fields.get(required), str):
+        raise CheckpointError(f'{str(path)!r} describes no checkpoint of sidepth: expected its field "{required}"')
+    digests = {name: str(fields.pop(field)) for name, field in DIGEST_FIELDS.items() if field in fields}
     try:
-        return CheckpointInfo.from_dict(fields), digest
+        return CheckpointInfo.from_dict(fields), digests
     except ConfigError as error:
         raise CheckpointError(f'{str(path)!r} cannot be used: {error}') from error
 
@@ -226,22 +271,24 @@ def _parse(weights: bytes, path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _tensors_of(checkpoint: Checkpoint, *, half: bool) -> dict[str, Tensor]:
-    """Return every tensor to store, by its name in the file."""
+def _check_described(checkpoint: Checkpoint) -> None:
+    """Refuse networks that are not the ones that the info describes."""
     depth_net, pose_net, info = checkpoint
-    if depth_net.backbone != info.backbone:
-        raise CheckpointError(f'info says backbone {info.backbone!r}, but the network has {depth_net.backbone!r}')
-    if depth_net.decoder_channels != info.decoder_channels:
-        raise CheckpointError(
-            f'info says decoder channels {info.decoder_channels!r}, but the network has {depth_net.decoder_channels!r}'
-        )
-    if pose_net is not None and pose_net.size != (info.pose_height, info.pose_width):
-        raise CheckpointError(
-            f'info says pose size {(info.pose_height, info.pose_width)!r}, but the network has {pose_net.size!r}'
-        )
-    tensors = _with_prefix(DEPTH_PREFIX, depth_net.state_dict())
+    said = [
+        ('backbone', info.backbone, depth_net.backbone),
+        ('decoder channels', info.decoder_channels, depth_net.decoder_channels),
+    ]
     if pose_net is not None:
-        tensors |= _with_prefix(POSE_PREFIX, pose_net.state_dict())
+        said.append(('pose backbone', info.pose_backbone, pose_net.backbone))
+        said.append(('pose size', (info.pose_height, info.pose_width), pose_net.size))
+    for what, described, real in said:
+        if described != real:
+            raise CheckpointError(f'info says {what} {described!r}, but the network has {real!r}')
+
+
+def _tensors_of(network: nn.Module, prefix: str, *, half: bool) -> dict[str, Tensor]:
+    """Return every tensor of a network to store, by its name in the file."""
+    tensors = _with_prefix(prefix, network.state_dict())
     broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if broken:
         raise CheckpointError(f'{len(broken)} tensors have weights that are not finite, such as {broken[0]}: not saved')
@@ -256,9 +303,10 @@ def _stored(tensor: Tensor, *, half: bool) -> Tensor:
     return tensor.contiguous()
 
 
-def _fill(network: nn.Module, tensors: dict[str, Tensor], prefix: str) -> None:
-    """Give a network its tensors, in float32, and put it in evaluation mode."""
-    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+def _fill(network: nn.Module, tensors: dict[str, Tensor], prefix: str, place: str) -> None:
+    """Give a network its tensors, which must be all of them, in float32, and put it in evaluation mode."""
+    check_tensors(f'weights in {place}', tensors, _with_prefix(prefix, shapes_of(network)))
+    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     own = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in own.items()}
     network.load_state_dict(own, assign=True)
     network.eval()

@@ -9,8 +9,9 @@ from typing import Any
 
 from sidepth_core.camera import Camera
 from sidepth_core.errors import ConfigError
-from sidepth_core.models import BACKBONES, STRIDE
+from sidepth_core.models import STRIDE
 from sidepth_core.models.depth_decoder import CHANNELS, check_channels
+from sidepth_core.models.pose_net import POSE_BACKBONE
 
 FORMAT = 2
 """Version of model.json; files of a newer one are refused."""
@@ -26,10 +27,11 @@ class CheckpointInfo:
     """What must be known to use a checkpoint, and what a stranger wants to know before using it.
 
     Attributes:
-        backbone: Encoder of the depth network, one of models.BACKBONES.
+        backbone: Encoder of the depth network, as models.backbones.make_encoder takes it.
         decoder_channels: Channels of the depth network's decoder at strides 1, 2, 4, 8 and 16.
         image_width: Width that the depth network was trained at, pixels.
         image_height: Height, pixels.
+        pose_backbone: Encoder of the pose network.
         pose_width: Width at which the pose network looks at images, pixels.
         pose_height: Height, pixels.
         min_depth_m: Depth of disparity 1.
@@ -64,6 +66,7 @@ class CheckpointInfo:
     zoom_convention: str = 'invariant'
     focal_px: float | None = None
     camera: Camera | None = None
+    pose_backbone: str = POSE_BACKBONE
     decoder_channels: tuple[int, ...] = CHANNELS
     pretrained: str = ''
     training_data: tuple[str, ...] = ()
@@ -77,7 +80,6 @@ class CheckpointInfo:
         faults = [
             f'{name} is {value!r}, expected one of {", ".join(choices)}'
             for name, value, choices in (
-                ('backbone', self.backbone, BACKBONES),
                 ('scale', self.scale, SCALES),
                 ('zoom_convention', self.zoom_convention, ZOOM_CONVENTIONS),
             )

@@ -100,7 +100,7 @@ class DepthEstimator:
             CheckpointError: If the checkpoint cannot be used.
             ConfigError: If device, engine, precision or size cannot be.
         """
-        loaded = load_checkpoint(checkpoint)
+        loaded = load_checkpoint(checkpoint, pose=False)
         return cls(
             loaded.depth_net,
             loaded.info,

@@ -58,7 +58,7 @@ def median_ms(calls: dict[str, Callable[[], object]], device: torch.device, roun
 def _cases(request: Request) -> Iterator[tuple[str, DepthNet, tuple[int, int]]]:
     """Yield name, network and image size; speed does not depend on the weights of the published network."""
     if request.checkpoint is not None or DEFAULT_CHECKPOINT.is_dir():
-        checkpoint = load_checkpoint(request.checkpoint)
+        checkpoint = load_checkpoint(request.checkpoint, pose=False)
         info = checkpoint.info
         yield info.backbone, checkpoint.depth_net, (info.image_height, info.image_width)
     if not request.quick:

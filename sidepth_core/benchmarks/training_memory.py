@@ -50,7 +50,7 @@ def peak_mib(device: torch.device, *, materialised: bool, recompute: bool) -> fl
     """Return by how much memory grew for one training step, MiB; alters this process, which should end then."""
     if materialised:
         F.scaled_dot_product_attention = materialised_attention  # type: ignore[assignment]  # that is the comparison
-    _step(DepthNet('mobilenet_v3_large'), device, (64, 64))  # what libraries allocate once
+    _step(DepthNet('tf_efficientnet_lite0'), device, (64, 64))  # what libraries allocate once
     before = _reset_peak(device)
     network = DepthNet('hrnet18', recompute=recompute)
     _step(network, device, (64, 64))  # gradients and Adam's state exist from the second step on

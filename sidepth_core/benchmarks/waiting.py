@@ -49,7 +49,7 @@ def recipe_for(request: Request, folder: Path) -> Recipe:
     model = (
         ModelSettings('hrnet18', 640, 192, 640, 192)
         if on_gpu
-        else ModelSettings('mobilenet_v3_large', 256, 96, 128, 64)
+        else ModelSettings('tf_efficientnet_lite0', 256, 96, 128, 64)
     )
     never = 10**6
     return Recipe(

@@ -20,6 +20,7 @@ from sidepth_core.checkpoint import (
     RUN_FOLDERS,
     WEIGHTS_FILE,
     Checkpoint,
+    checkpoint_bytes,
     load_checkpoint,
     locate_checkpoint,
 )
@@ -65,7 +66,7 @@ def checkpoint_table(checkpoint: Checkpoint, directory: Path) -> Table:
     """Return everything that is known about a checkpoint."""
     info = checkpoint.info
     table = Facts(f'checkpoint {directory}')
-    size_mb = (directory / WEIGHTS_FILE).stat().st_size / 1e6
+    size_mb = checkpoint_bytes(directory) / 1e6
     parameters = sum(parameter.numel() for parameter in checkpoint.depth_net.parameters()) / 1e6
     table.fact('depth network', f'{info.backbone}, {parameters:.2f} M parameters')
     table.fact('pose network', f'{info.pose_width}x{info.pose_height}' if checkpoint.pose_net else 'none')

@@ -13,12 +13,12 @@ from sidepth_core.models import DepthNet
 def fold_batch_norms(depth_net: DepthNet) -> DepthNet:
     """Fold every batch norm into its convolution, in place, and return the network, which must be in evaluation mode.
 
-    Convention: a batch norm belongs to the convolution that stands directly before it in its parent module.
+    Convention: a batch norm belongs to the convolution that stands directly before it in its parent module. One that
+    follows something else stays. timm's batch norms bring their non-linearity along, which is kept.
     """
     for module in depth_net.modules():
-        children = list(module.named_children())
-        for (before, convolution), (name, norm) in pairwise(children):
+        for (before, convolution), (name, norm) in pairwise(list(module.named_children())):
             if isinstance(norm, nn.BatchNorm2d) and isinstance(convolution, nn.Conv2d):
                 setattr(module, before, fuse_conv_bn_eval(convolution, norm))
-                setattr(module, name, nn.Identity())
+                setattr(module, name, getattr(norm, 'act', None) or nn.Identity())
     return depth_net

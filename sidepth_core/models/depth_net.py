@@ -39,20 +39,21 @@ class DepthNet(nn.Module):
         backbone: str = 'hrnet18',
         *,
         decoder_channels: Sequence[int] = CHANNELS,
-        pretrained: bool = False,
+        pretrained: str = 'none',
         recompute: bool = False,
     ) -> None:
         """Make the network.
 
         Args:
-            backbone: One of BACKBONES. 'hrnet18' is the published network.
+            backbone: As make_encoder takes it. 'hrnet18' is the published network.
             decoder_channels: Channels of the decoder's maps at strides 1, 2, 4, 8 and 16 (see DepthDecoder).
-            pretrained: Start the encoder from ImageNet weights, downloaded once.
+            pretrained: What the encoder starts from: 'none', 'hub' or a file (see make_encoder).
             recompute: In training, compute blocks again for their gradient instead of keeping what they computed:
                 about a third of the memory for a third more time.
 
         Raises:
             ConfigError: If there is no such backbone, or no such decoder.
+            CheckpointError: If the weights cannot be had or are of another network.
         """
         super().__init__()
         self.backbone = backbone

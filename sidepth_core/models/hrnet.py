@@ -1,77 +1,25 @@
-"""HRNet-W18 in its segmentation variant: four resolutions side by side that exchange features after every module.
+"""HRNet-W18 as DaB-Net taps it: four resolutions side by side, and for each stride the maps of all stages together.
 
-Source: Wang et al., "Deep High-Resolution Representation Learning for Visual Recognition", TPAMI 2020,
-arXiv 1908.07919, tapped for depth as in DaB-Net, arXiv 2210.03952. Modules carry the names of the published
-weights, so that files of both load by prefix alone.
+Source: Wang et al., arXiv 1908.07919; the taps are those of DaB-Net, arXiv 2210.03952. The layers are those of timm's
+`hrnet_w18`, which holds the published state dict name by name. Two things differ from timm's own features and are done
+here: coarse branches are raised bilinearly with aligned corners (the segmentation variant; timm has the classification
+variant, which takes the nearest pixel), and the maps of every stage are handed out, not the last stage's alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sidepth_core.models.recompute import run_block
-from sidepth_core.models.residual import BasicBlock, Bottleneck, initialize
+from sidepth_core.models.timm_encoder import create_timm
 
 WIDTHS = (18, 36, 72, 144)
 """Channels of the branches at strides 4, 8, 16 and 32."""
 
 STEM_WIDTH = 64
-BLOCKS_IN_BRANCH = 4
-
-
-def conv_bn(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, relu: bool = True) -> nn.Sequential:
-    """Return convolution, batch norm and, if asked for, ReLU."""
-    layers: list[nn.Module] = [
-        nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
-        nn.BatchNorm2d(outputs),
-    ]
-    return nn.Sequential(*layers, nn.ReLU(inplace=True)) if relu else nn.Sequential(*layers)
-
-
-class ExchangeModule(nn.Module):
-    """Basic blocks on every branch, then each branch receives the sum of all of them at its own resolution."""
-
-    def __init__(self, widths: Sequence[int]) -> None:
-        super().__init__()
-        self.branches = nn.ModuleList(
-            nn.Sequential(*(BasicBlock(width, width) for _ in range(BLOCKS_IN_BRANCH))) for width in widths
-        )
-        self.fuse_layers = nn.ModuleList(
-            nn.ModuleList(self._path(widths, source, target) for source in range(len(widths)))
-            for target in range(len(widths))
-        )
-
-    @staticmethod
-    def _path(widths: Sequence[int], source: int, target: int) -> nn.Module:
-        """Return what brings branch `source` to the channels of branch `target`, downwards also to its size."""
-        if source == target:
-            return nn.Identity()
-        if source > target:
-            return conv_bn(widths[source], widths[target], kernel=1, relu=False)
-        steps = [conv_bn(widths[source], widths[source], stride=2) for _ in range(target - source - 1)]
-        return nn.Sequential(*steps, conv_bn(widths[source], widths[target], stride=2, relu=False))
-
-    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Map one tensor (B, C_i, H/2^i, W/2^i) a branch to as many of the same shapes."""
-        inner: list[Tensor] = [branch(features) for branch, features in zip(self.branches, maps, strict=True)]
-        outputs = []
-        for target, paths in enumerate(self.fuse_layers):
-            size = inner[target].shape[-2:]
-            total: Tensor | None = None
-            for source, features in enumerate(inner):
-                brought: Tensor = paths[source](features)  # type: ignore[index]  # a ModuleList can be indexed
-                if source > target:
-                    # Bilinear with aligned corners: the segmentation variant. The classification one takes nearest.
-                    brought = F.interpolate(brought, size=size, mode='bilinear', align_corners=True)
-                total = brought if total is None else total + brought
-            assert total is not None  # noqa: S101  # there is at least one branch
-            outputs.append(F.relu(total, inplace=True))
-        return outputs
 
 
 class HRNet(nn.Module):
@@ -85,21 +33,23 @@ class HRNet(nn.Module):
     channels = (STEM_WIDTH, STEM_WIDTH + 3 * WIDTHS[0], 3 * WIDTHS[1], 2 * WIDTHS[2], WIDTHS[3])
     recompute = False
 
-    def __init__(self) -> None:
+    def __init__(self, *, pretrained: str = 'none') -> None:
+        """Make the network.
+
+        Args:
+            pretrained: 'none', 'hub' or a file (see make_encoder).
+
+        Raises:
+            ConfigError: If timm is missing.
+            CheckpointError: If the weights cannot be had or are of another network.
+        """
         super().__init__()
-        self.conv1 = nn.Conv2d(3, STEM_WIDTH, 3, 2, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(STEM_WIDTH)
-        self.conv2 = nn.Conv2d(STEM_WIDTH, STEM_WIDTH, 3, 2, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(STEM_WIDTH)
-        self.layer1 = _bottlenecks(STEM_WIDTH, count=4)
-        wide = STEM_WIDTH * Bottleneck.expansion
-        self.transition1 = _transition((wide,), WIDTHS[:2])
-        self.stage2 = nn.Sequential(ExchangeModule(WIDTHS[:2]))
-        self.transition2 = _transition(WIDTHS[:2], WIDTHS[:3])
-        self.stage3 = nn.Sequential(*(ExchangeModule(WIDTHS[:3]) for _ in range(4)))
-        self.transition3 = _transition(WIDTHS[:3], WIDTHS)
-        self.stage4 = nn.Sequential(*(ExchangeModule(WIDTHS) for _ in range(3)))
-        initialize(self)
+        # Its layers become ours one by one, so that tensors keep the names of the published files.
+        for name, layer in create_timm('hrnet_w18', pretrained=pretrained, feature_location='').named_children():
+            self.add_module(name, layer)
+        for module in self.modules():
+            if isinstance(module, nn.Upsample):
+                module.mode, module.align_corners = 'bilinear', True
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Return five maps of an image.
@@ -110,11 +60,12 @@ class HRNet(nn.Module):
         Returns:
             Maps (B, C, H/s, W/s) with the channels C of `channels` at strides s = 2, 4, 8, 16, 32.
         """
-        first: Tensor = F.relu(self.bn1(self.conv1(image)), inplace=True)
-        second: Tensor = F.relu(self.bn2(self.conv2(first)), inplace=True)
-        two = self._stage(self.stage2, _enter(self.transition1, [self._stage(self.layer1, second)]))
-        three = self._stage(self.stage3, _enter(self.transition2, two))
-        four = self._stage(self.stage4, _enter(self.transition3, three))
+        layers: Any = self  # added by name in __init__
+        first: Tensor = layers.act1(layers.bn1(layers.conv1(image)))
+        second: Tensor = layers.act2(layers.bn2(layers.conv2(first)))
+        two = self._stage(layers.stage2, _enter(layers.transition1, [self._stage(layers.layer1, second)]))
+        three = self._stage(layers.stage3, _enter(layers.transition2, two))
+        four = self._stage(layers.stage4, _enter(layers.transition3, three))
         return (
             first,
             torch.cat([second, two[0], three[0], four[0]], dim=1),
@@ -129,23 +80,6 @@ class HRNet(nn.Module):
         return features
 
 
-def _bottlenecks(width: int, count: int) -> nn.Sequential:
-    """Return `count` bottleneck blocks of that width; the first one widens its input."""
-    wide = width * Bottleneck.expansion
-    return nn.Sequential(Bottleneck(width, width), *(Bottleneck(wide, width) for _ in range(count - 1)))
-
-
-def _transition(before: Sequence[int], after: Sequence[int]) -> nn.ModuleList:
-    """Return one module a branch of the next stage: unchanged, brought to new channels, or branched off downwards."""
-    paths: list[nn.Module] = []
-    for index, width in enumerate(after):
-        if index >= len(before):
-            paths.append(nn.Sequential(conv_bn(before[-1], width, stride=2)))
-        else:
-            paths.append(nn.Identity() if before[index] == width else conv_bn(before[index], width))
-    return nn.ModuleList(paths)
-
-
-def _enter(transition: nn.ModuleList, maps: Sequence[Tensor]) -> list[Tensor]:
+def _enter(transition: nn.ModuleList, maps: list[Tensor]) -> list[Tensor]:
     """Apply a transition; a new branch starts from the coarsest map there is."""
     return [path(maps[min(index, len(maps) - 1)]) for index, path in enumerate(transition)]

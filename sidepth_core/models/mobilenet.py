@@ -1,6 +1,7 @@
-"""The blocks of MobileNetV3-Large (Howard et al., arXiv 1905.02244), without its last convolution and classifier.
+"""MobileNetV3-Large (Howard et al., arXiv 1905.02244) without its last convolution and classifier, as an encoder.
 
-Layers and their names are torchvision's, so that its weights load.
+Layers have torchvision's names. Checkpoints of this backbone keep loading; new networks take an EfficientNet-Lite,
+which has pretrained weights that can be given away.
 """
 
 from __future__ import annotations
@@ -10,7 +11,11 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sidepth_core.models.residual import initialize
+from sidepth_core.models.recompute import run_block
+from sidepth_core.models.timm_encoder import by_channel
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Row(NamedTuple):
@@ -116,5 +121,34 @@ def divisible_by_8(channels: int) -> int:
 def mobilenet_v3_large() -> nn.Sequential:
     """Return the first convolution and the fifteen blocks, with random weights."""
     blocks = nn.Sequential(convolution(3, 16, 3, 2, activation=nn.Hardswish), *map(InvertedResidual, LARGE))
-    initialize(blocks)
+    for module in blocks.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
     return blocks
+
+
+class MobileNetEncoder(nn.Module):
+    """MobileNetV3-Large without its last 1x1 convolution and classifier (Howard et al., arXiv 1905.02244)."""
+
+    channels = (16, 24, 40, 112, 160)
+    recompute = False
+    _ENDS = (2, 4, 7, 13, 16)  # the last block at each stride, and the end of what is kept
+
+    def __init__(self) -> None:
+        super().__init__()
+        blocks = mobilenet_v3_large()
+        starts = (0, *self._ENDS[:-1])
+        self.stages = nn.ModuleList(
+            nn.Sequential(*blocks[start:end]) for start, end in zip(starts, self._ENDS, strict=True)
+        )
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Map an image (B, 3, H, W) in 0..1 to five maps (see Encoder)."""
+        features = (image - by_channel(IMAGENET_MEAN, image)) / by_channel(IMAGENET_STD, image)
+        maps = []
+        for stage in self.stages:
+            features = run_block(stage, features, recompute=self.recompute)
+            maps.append(features)
+        return tuple(maps)

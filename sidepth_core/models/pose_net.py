@@ -12,12 +12,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sidepth_core.errors import ConfigError, ImageFormatError
-from sidepth_core.models.backbones import resnet18
+from sidepth_core.models.backbones import make_encoder
+from sidepth_core.models.efficientnet_lite import SCALING, SameConv2d
+from sidepth_core.models.timm_encoder import create_timm
 
 OUTPUT_SCALE = 0.01
 """Keeps the first poses of an untrained network small."""
 
 CHANNELS = 256
+
+POSE_BACKBONE = 'resnet18.tv_in1k'
+"""Encoder of the published pose network, with the weights that it starts from by name: torchvision's."""
+
+MEAN, STD = 0.45, 0.225
+"""Of all channels, as Monodepth2 has it."""
 
 
 class PoseEstimate(NamedTuple):
@@ -33,33 +41,34 @@ class PoseEstimate(NamedTuple):
 
 
 class PoseNet(nn.Module):
-    """ResNet-18 on two stacked images, and a small head.
+    """An encoder on two stacked images, ResNet-18 as published, and a small head.
 
     Attributes:
+        backbone: Name of the encoder.
         size: Height and width at which it looks at images, pixels.
     """
 
-    def __init__(self, *, pretrained: bool = False, size: tuple[int, int] = (192, 640)) -> None:
+    def __init__(
+        self, backbone: str = POSE_BACKBONE, *, pretrained: str = 'none', size: tuple[int, int] = (192, 640)
+    ) -> None:
         """Make the network.
 
         Args:
-            pretrained: Start from ImageNet weights, downloaded once; the first convolution sees each image with
-                half of the weights.
+            backbone: As make_encoder takes it, but for 'hrnet18'.
+            pretrained: As make_encoder takes it; the first convolution sees each image with half of the weights.
             size: Height and width to which images are resized, pixels.
 
         Raises:
-            ConfigError: If the size is smaller than 32 pixels.
+            ConfigError: If the size is smaller than 32 pixels, or there is no such backbone.
+            CheckpointError: If the weights cannot be had or are of another network.
         """
         super().__init__()
         if min(size) < 32:
             raise ConfigError(f'pose network size {size!r} is too small: height and width must be 32 pixels or more')
         self.size = (int(size[0]), int(size[1]))
-        self.encoder = resnet18(pretrained=pretrained)
-        single = self.encoder.conv1.weight
-        self.encoder.conv1 = nn.Conv2d(6, 64, 7, 2, padding=3, bias=False)
-        with torch.no_grad():
-            self.encoder.conv1.weight.copy_(torch.cat([single, single], dim=1) / 2)
-        self.reduce = nn.Conv2d(512, CHANNELS, 1)
+        self.backbone = backbone
+        self.encoder, channels = _pair_encoder(backbone, pretrained)
+        self.reduce = nn.Conv2d(channels, CHANNELS, 1)
         self.conv1 = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
         self.conv2 = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
         self.conv3 = nn.Conv2d(CHANNELS, 6, 1)
@@ -84,7 +93,9 @@ class PoseNet(nn.Module):
         pair = torch.cat([first, second], dim=1)
         if pair.shape[-2:] != self.size:
             pair = F.interpolate(pair, size=self.size, mode='bilinear', align_corners=False)
-        features = F.relu(self.reduce(self.encoder((pair - 0.45) / 0.225)))
+        if self.backbone not in SCALING:  # which bring the image to their own range
+            pair = (pair - MEAN) / STD
+        features = F.relu(self.reduce(self.encoder(pair)[-1]))
         features = F.relu(self.conv2(F.relu(self.conv1(features))))
         # Six small numbers: bfloat16's three digits would make the speed jump.
         with torch.autocast(features.device.type, enabled=False):
@@ -93,3 +104,19 @@ class PoseNet(nn.Module):
             output = F.conv2d(features.float(), self.conv3.weight.float(), bias.float())
             pose = OUTPUT_SCALE * output.mean(dim=(2, 3))
         return PoseEstimate(pose[:, :3], pose[:, 3:])
+
+
+def _pair_encoder(backbone: str, pretrained: str) -> tuple[nn.Module, int]:
+    """Return an encoder of six channels and how many its last map has.
+
+    Its first convolution sees each of the two images with half of the weights.
+    """
+    if backbone not in SCALING:
+        network = create_timm(backbone, pretrained=pretrained, in_chans=6)
+        return network, network.feature_info.channels()[-1]  # type: ignore[union-attr, operator]  # timm's have it
+    encoder = make_encoder(backbone, pretrained=pretrained)
+    single: Tensor = encoder.conv_stem.weight  # type: ignore[assignment, union-attr]  # it is a convolution
+    encoder.conv_stem = SameConv2d(6, single.shape[0], 3, 2, bias=False)
+    with torch.no_grad():
+        encoder.conv_stem.weight.copy_(torch.cat([single, single], dim=1) / 2)
+    return encoder, encoder.channels[-1]  # type: ignore[index, return-value]  # an Encoder has them

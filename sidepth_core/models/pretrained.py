@@ -11,14 +11,46 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from sidepth_core.errors import CheckpointError
+from sidepth_core.models.efficientnet_lite import SCALING
 from sidepth_core.models.state_dicts import check_tensors, read_pth, shapes_of
+
+HUB_FILE = 'model.safetensors'
+"""What timm's repositories on the Hub call their weights."""
 
 COUNTER = 'num_batches_tracked'
 """What torch counts in batch norms, and files made by other software lack."""
 
 
-def load_weights(encoder: nn.Module, path: str | Path) -> str:
-    """Give an encoder the weights of a file, and return what they are, for the checkpoint's description.
+def describe_weights(pretrained: str, backbone: str, licence: str) -> str:
+    """Return what an encoder started from, for the checkpoint's description: its source, and its licence.
+
+    Args:
+        pretrained: 'none', 'hub', or a file that is there.
+        backbone: Name of the encoder.
+        licence: Licence of the weights as the user states it; empty takes what timm states for those of the Hub.
+    """
+    if pretrained == 'none':
+        return ''
+    if pretrained == 'hub':
+        source, stated = published_weights(backbone)
+        return f'{source} of the Hugging Face Hub; licence: {licence or stated or "not stated"}'
+    path = Path(pretrained).expanduser()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return f'{path.name} (sha256 {digest[:12]}); licence: {licence or "not stated"}'
+
+
+def published_weights(backbone: str) -> tuple[str, str]:
+    """Return the repository of the Hub that timm names for a backbone's weights, and their licence."""
+    if backbone in SCALING:
+        return f'timm/{backbone}.in1k', 'Apache-2.0'
+    from timm.models import get_pretrained_cfg  # noqa: PLC0415 - seconds to import; who has the weights has it already
+
+    settings = get_pretrained_cfg('hrnet_w18' if backbone == 'hrnet18' else backbone)
+    return (str(settings.hf_hub_id), str(settings.license or '')) if settings else (backbone, '')
+
+
+def load_weights(encoder: nn.Module, path: str | Path) -> None:
+    """Give an encoder the weights of a file.
 
     The file may hold more than the encoder has: the classifier and what leads to it are left out. Where it uses other
     names, its tensors must have the shapes of the encoder's, one after the other, from the first to the encoder's last;
@@ -28,17 +60,30 @@ def load_weights(encoder: nn.Module, path: str | Path) -> str:
         encoder: In it the weights are replaced.
         path: A .safetensors file, or one that torch wrote (.pth, .bin), of which only tensors are read.
 
-    Returns:
-        The file's name and the beginning of its SHA-256.
-
     Raises:
         CheckpointError: If the file is missing, damaged or not of this encoder.
     """
     path = Path(path).expanduser()
-    found = read_tensors(path)
-    fit_weights(encoder, found, f'weights in {str(path)!r}')
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return f'{path.name} (sha256 {digest[:12]})'
+    fit_weights(encoder, read_tensors(path), f'weights in {str(path)!r}')
+
+
+def download(repository: str) -> str:
+    """Return the path of the weights in a repository of the Hugging Face Hub, downloaded once.
+
+    Raises:
+        CheckpointError: If they cannot be downloaded.
+    """
+    from huggingface_hub import hf_hub_download  # noqa: PLC0415 - a second to import, and most weights are here
+
+    try:
+        path: str = hf_hub_download(repository, HUB_FILE)
+    except (OSError, ValueError) as error:  # the Hub's own errors derive from these two
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(
+            f'weights {repository!r} cannot be downloaded from the Hugging Face Hub: {reason}. Without a network '
+            'connection, name a file of them or none'
+        ) from error
+    return path
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

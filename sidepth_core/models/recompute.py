@@ -21,8 +21,13 @@ def run_block(block: nn.Module, *inputs: Any, recompute: bool) -> Any:  # noqa: 
     """
     if not (recompute and block.training and torch.is_grad_enabled()):
         return block(*inputs)
+
+    def run(*given: Any) -> Any:  # noqa: ANN401  # as above
+        # timm's HRNet replaces the items of the list that it is given, which is needed once more.
+        return block(*(list(one) if isinstance(one, list) else one for one in given))
+
     return checkpoint(
-        block, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), _statistics_left_alone(block))
+        run, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), _statistics_left_alone(block))
     )
 
 

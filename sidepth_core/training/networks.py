@@ -12,7 +12,7 @@ from sidepth_core.camera import Camera
 from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, load_checkpoint
 from sidepth_core.geometry import disparity_to_depth
 from sidepth_core.models import DepthNet, PoseNet
-from sidepth_core.models.pretrained import load_weights
+from sidepth_core.models.pretrained import describe_weights
 from sidepth_core.training.settings import Recipe
 from sidepth_core.zoom import Size, canonical_to_metric, focal_length
 
@@ -107,19 +107,22 @@ def make_networks(recipe: Recipe) -> Networks:
     if not recipe.checkpoint:
         info = recipe.model.describe(None)
         size = (info.pose_height, info.pose_width)
-        downloaded = recipe.model.pretrained == 'hub'
-        depth_net = _depth_net(info, pretrained=downloaded)
+        pretrained = str(recipe.model.pretrained)
+        depth_net = DepthNet(info.backbone, decoder_channels=info.decoder_channels, pretrained=pretrained)
         depth_net.recompute = recipe.model.recompute
-        if recipe.model.weights_file:
-            held = load_weights(depth_net.encoder, recipe.model.weights_file)
-            info = replace(info, pretrained=f'{held}; licence: {recipe.model.pretrained_licence or "not stated"}')
-        return Networks(depth_net, PoseNet(pretrained=downloaded, size=size), info)
+        pose_net = PoseNet(info.pose_backbone, pretrained='hub' if pretrained == 'hub' else 'none', size=size)
+        source = describe_weights(pretrained, info.backbone, recipe.model.pretrained_licence)
+        return Networks(depth_net, pose_net, replace(info, pretrained=source))
     start = starting_checkpoint(recipe)
     info = recipe.model.describe(start.info)
-    same = (info.backbone, info.decoder_channels) == (start.info.backbone, start.info.decoder_channels)
-    depth_net = start.depth_net if same else _depth_net(info)
+    depth_net = start.depth_net
+    if (info.backbone, info.decoder_channels) != (depth_net.backbone, depth_net.decoder_channels):
+        depth_net = DepthNet(info.backbone, decoder_channels=info.decoder_channels)
+        if info.backbone == start.info.backbone:
+            depth_net.encoder = start.depth_net.encoder
     depth_net.recompute = recipe.model.recompute
-    pose_net = start.pose_net or PoseNet()
+    kept = start.pose_net is not None and start.pose_net.backbone == info.pose_backbone
+    pose_net = start.pose_net if start.pose_net is not None and kept else PoseNet(info.pose_backbone)
     pose_net.size = (info.pose_height, info.pose_width)
     return Networks(depth_net, pose_net, info)
 
@@ -176,11 +179,9 @@ class Average(nn.Module):
 
 
 def _copies(networks: Networks) -> tuple[DepthNet, PoseNet]:
-    return _depth_net(networks.info), PoseNet(size=networks.pose_net.size)
-
-
-def _depth_net(info: CheckpointInfo, *, pretrained: bool = False) -> DepthNet:
-    return DepthNet(info.backbone, decoder_channels=info.decoder_channels, pretrained=pretrained)
+    info = networks.info
+    depth_net = DepthNet(info.backbone, decoder_channels=info.decoder_channels)
+    return depth_net, PoseNet(info.pose_backbone, size=networks.pose_net.size)
 
 
 def native_bf16(device: torch.device) -> bool:

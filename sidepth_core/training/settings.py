@@ -13,7 +13,7 @@ from sidepth_core.checkpoint import CheckpointInfo
 from sidepth_core.data.prepare import FrameSelection
 from sidepth_core.errors import ConfigError
 from sidepth_core.losses import LossWeights
-from sidepth_core.models import BACKBONES, STRIDE
+from sidepth_core.models import STRIDE
 from sidepth_core.models.depth_decoder import check_channels
 
 
@@ -87,17 +87,20 @@ class ModelSettings:
     """The networks. With a checkpoint to start from, what is null here is taken from it.
 
     Attributes:
-        backbone: Encoder of the depth network: hrnet18, resnet18, tf_efficientnet_lite0, tf_efficientnet_lite1,
-            tf_efficientnet_lite2 or mobilenet_v3_large; null is hrnet18.
+        backbone: Encoder of the depth network: hrnet18, which is DaB-Net's, or a name of timm's, such as
+            tf_efficientnet_lite0 (1, 2), mobilenetv4_conv_small, resnet18 or fastvit_t8; null is hrnet18.
         width: Width that the depth network is trained at, pixels, a multiple of 32; null is 640.
         height: Height, pixels, a multiple of 32; null is 192.
+        pose_backbone: Encoder of the pose network, a name of timm's; null is resnet18.tv_in1k, as published;
+            tf_efficientnet_lite0 has a quarter of its weights.
         pose_width: Width at which the pose network looks at frames, pixels; null is 640.
         pose_height: Height, pixels; null is 192.
         decoder_channels: Channels of the decoder's maps at strides 1, 2, 4, 8 and 16; null is [16, 32, 64, 128, 256],
             as published. With 0 at stride 1 disparity of full size is laid out from stride 2, which is faster.
-        pretrained: What encoders start from: 'none' (random weights), 'hub' (ImageNet weights, downloaded once), or a
-            file of weights for the depth network's (.safetensors, .pth); unused with a checkpoint.
-        pretrained_licence: Licence of the weights in that file; it is noted in the checkpoint.
+        pretrained: What encoders start from: 'none' (random weights), 'hub' (the ImageNet weights that timm names for
+            both, downloaded once), or a file of weights for the depth network's (.safetensors, .pth, .bin); unused with
+            a checkpoint.
+        pretrained_licence: Licence of those weights; it is noted in the checkpoint.
         min_depth_m: Nearest depth that can be said, metres.
         max_depth_m: Farthest depth, metres.
         zoom_convention: 'invariant' (a zoomed view has the same depth, the paper) or 'canonical' (depth is learned as
@@ -118,6 +121,7 @@ class ModelSettings:
     pose_width: int | None = None
     pose_height: int | None = None
     decoder_channels: tuple[int, ...] | None = None
+    pose_backbone: str | None = None
     pretrained: bool | str = 'none'
     pretrained_licence: str = ''
     min_depth_m: float = 0.1
@@ -137,8 +141,6 @@ class ModelSettings:
                 check_channels(self.decoder_channels)
             except ConfigError as error:
                 faults.append(str(error))
-        if self.backbone is not None and self.backbone not in BACKBONES:
-            faults.append(f'backbone {self.backbone!r} is not one of {", ".join(BACKBONES)}')
         faults += [
             f'{name} {value!r} is not a positive multiple of {STRIDE}'
             for name, value in (('width', self.width), ('height', self.height))
@@ -147,11 +149,6 @@ class ModelSettings:
         if self.focal_px is not None and self.zoom_convention != 'canonical':
             faults.append('focal_px is only for zoom_convention: canonical')
         refuse('model', faults)
-
-    @property
-    def weights_file(self) -> str:
-        """The file that the depth network's encoder starts from; empty where there is none."""
-        return '' if self.pretrained in {'none', 'hub'} else str(self.pretrained)
 
     def describe(self, start: CheckpointInfo | None) -> CheckpointInfo:
         """Return what the networks of the run are: these settings; where they are null, the starting checkpoint's."""
@@ -164,6 +161,7 @@ class ModelSettings:
         return CheckpointInfo(
             backbone=self.backbone or base.backbone,
             decoder_channels=self.decoder_channels or base.decoder_channels,
+            pose_backbone=self.pose_backbone or base.pose_backbone,
             pretrained=base.pretrained,
             image_width=width,
             image_height=self.height or base.image_height,

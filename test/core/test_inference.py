@@ -24,7 +24,7 @@ from sidepth_core.geometry import disparity_to_depth
 from sidepth_core.inference import DepthEstimator
 from sidepth_core.models import DepthNet, Prediction
 
-INFO = CheckpointInfo('mobilenet_v3_large', image_width=96, image_height=64)
+INFO = CheckpointInfo('tf_efficientnet_lite0', image_width=96, image_height=64)
 CANONICAL = replace(INFO, zoom_convention='canonical', focal_px=80.0)
 
 
@@ -32,7 +32,7 @@ CANONICAL = replace(INFO, zoom_convention='canonical', focal_px=80.0)
 def original(seed: int) -> DepthNet:
     """Return an untrained network whose disparity varies over the image as a trained one's does."""
     torch.manual_seed(seed)
-    net = DepthNet('mobilenet_v3_large')
+    net = DepthNet('tf_efficientnet_lite0')
     with torch.no_grad():
         for _ in range(4):
             net(torch.rand(4, 3, 64, 96) * torch.rand(4, 3, 1, 1))  # fills the running statistics
@@ -167,7 +167,7 @@ class Ruler(DepthNet):
 @pytest.mark.parametrize('info', [INFO, CANONICAL])
 def test_zoomed_passes_agree_with_the_full_one_in_both_conventions(info: CheckpointInfo) -> None:
     """A network that is right about its zoomed views must not be changed by averaging with them."""
-    ruler = Ruler('mobilenet_v3_large')
+    ruler = Ruler('tf_efficientnet_lite0')
     ruler.canonical = info is CANONICAL
     ramp = torch.linspace(0.05, 0.95, 96).expand(1, 3, 64, 96)
     focal = torch.tensor([80.0])

@@ -40,8 +40,8 @@ def write_checkpoint(folder: Path, seed: int, *, scale: str = 'metric', **fields
     """Write a checkpoint of random weights; fields are more of its CheckpointInfo's."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = DepthNet('mobilenet_v3_large').eval()
-    info = CheckpointInfo('mobilenet_v3_large', 64, 32, scale=scale, scale_note='random weights of a test', **fields)
+        network = DepthNet('tf_efficientnet_lite0').eval()
+    info = CheckpointInfo('tf_efficientnet_lite0', 64, 32, scale=scale, scale_note='random weights of a test', **fields)
     save_checkpoint(folder, Checkpoint(network, None, info))
     return folder
 

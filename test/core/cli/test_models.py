@@ -26,7 +26,7 @@ from sidepth_core.inference import DepthEstimator
 from sidepth_core.models import DepthNet
 
 INFO = CheckpointInfo(
-    backbone='mobilenet_v3_large',
+    backbone='tf_efficientnet_lite0',
     image_width=96,
     image_height=64,
     scale='metric',
@@ -42,7 +42,7 @@ LENS = Camera(160, 96, 120.0, 118.0, 80.5, 47.0, 'plumb_bob', (-0.2, 0.03, 0.001
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp('checkpoint')
-    save_checkpoint(folder, Checkpoint(DepthNet('mobilenet_v3_large').eval(), None, INFO))
+    save_checkpoint(folder, Checkpoint(DepthNet('tf_efficientnet_lite0').eval(), None, INFO))
     return str(folder)
 
 
@@ -67,7 +67,7 @@ def test_predict_writes_depth_that_reads_back_under_the_names_of_the_images(
     assert sorted(path.name for path in (out / 'depth').iterdir()) == ['left_2.png', 'left_30.png']
     assert sorted(path.name for path in (out / 'colour').iterdir()) == ['left_2.jpg', 'left_30.jpg']
     text = capsys.readouterr().out
-    assert '2 depth maps, mobilenet_v3_large 96x64 on cpu (eager), metric' in text.replace('\n', ' ')
+    assert '2 depth maps, tf_efficientnet_lite0 96x64 on cpu (eager), metric' in text.replace('\n', ' ')
     assert '1 images not used: damaged image' in text
     description = json.loads((out / 'prediction.json').read_text())
     assert (description['depth_scale'], description['scale']) == (1000, 'metric')
@@ -98,7 +98,7 @@ def test_predict_says_metres_of_a_canonical_network_only_where_the_camera_or_its
 ) -> None:
     torch.manual_seed(0)
     canonical = replace(INFO, zoom_convention='canonical', focal_px=96.0)
-    save_checkpoint(tmp_path / 'canonical', Checkpoint(DepthNet('mobilenet_v3_large').eval(), None, canonical))
+    save_checkpoint(tmp_path / 'canonical', Checkpoint(DepthNet('tf_efficientnet_lite0').eval(), None, canonical))
     (drive / 'camera.json').unlink()
     found = {}
     for name, extra in (('unknown', []), ('narrow', ['--fov', '45']), ('wide', ['--fov', '90'])):
@@ -149,7 +149,7 @@ def test_predict_refuses_what_cannot_be(
 def test_inspect_shows_what_a_checkpoint_says_of_itself(checkpoint: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(['inspect', f'{checkpoint}/model.json']) == 0
     text = capsys.readouterr().out
-    for words in ('mobilenet_v3_large, 3.98 M', '96x64', 'metric: wheel [odometry]', 'a drive', 'CC0', 'none'):
+    for words in ('tf_efficientnet_lite0, ', '96x64', 'metric: wheel [odometry]', 'a drive', 'CC0', 'none'):
         assert words in text
 
 

@@ -15,9 +15,10 @@ from sidepth_core.engines import Target, make_engine
 from sidepth_core.engines.folding import fold_batch_norms
 from sidepth_core.engines.verification import disagreement, probe
 from sidepth_core.errors import ConfigError
-from sidepth_core.models import BACKBONES, DepthNet
+from sidepth_core.models import DepthNet
 
 CPU = torch.device('cpu')
+BACKBONES = ('hrnet18', 'resnet18', 'mobilenetv4_conv_small', 'tf_efficientnet_lite0', 'mobilenet_v3_large')
 TARGET = Target(CPU, 'float32', (64, 96))
 
 
@@ -34,7 +35,7 @@ def lively(backbone: str) -> DepthNet:
 
 @pytest.fixture(scope='module')
 def small() -> DepthNet:
-    return lively('mobilenet_v3_large')
+    return lively('tf_efficientnet_lite0')
 
 
 @pytest.mark.parametrize(

@@ -78,9 +78,9 @@ class Shrunk(Oracle):
 @pytest.fixture(scope='module')
 def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    info = CheckpointInfo('mobilenet_v3_large', 128, 64, 128, 64, scale='relative')
+    info = CheckpointInfo('tf_efficientnet_lite0', 128, 64, 128, 64, scale='relative')
     folder = tmp_path_factory.mktemp('checkpoint')
-    save_checkpoint(folder, Checkpoint(DepthNet('mobilenet_v3_large'), PoseNet(size=(64, 128)), info))
+    save_checkpoint(folder, Checkpoint(DepthNet('tf_efficientnet_lite0'), PoseNet(size=(64, 128)), info))
     return folder
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,11 @@ from torch import Tensor, nn
 
 from sidepth_core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from sidepth_core.errors import CheckpointError, ConfigError
-from sidepth_core.models import DepthNet
+from sidepth_core.models import DepthNet, PoseNet
 from sidepth_core.models.depth_decoder import LIGHT_CHANNELS
 from sidepth_core.models.efficientnet_lite import SCALING, EfficientNetLite, SameConv2d
 from sidepth_core.models.pretrained import load_weights
+from sidepth_core.models.timm_encoder import TimmEncoder
 from sidepth_core.training.networks import make_networks
 from sidepth_core.training.settings import ModelSettings, Recipe
 
@@ -44,6 +47,110 @@ def test_efficientnet_lite_is_timms(variant: str) -> None:
     assert ours.channels == tuple(theirs.feature_info.channels())
 
 
+FAMILIES = ('mobilenetv3_large_100', 'mobilenetv4_conv_small', 'resnet18', 'fastvit_t8', 'hrnet_w18')
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_a_network_of_timm_gives_its_own_maps_and_depth(name: str) -> None:
+    timm = pytest.importorskip('timm', reason='timm is not installed: requirements/train.txt brings it')
+    network = DepthNet(name, decoder_channels=LIGHT_CHANNELS).eval()
+    theirs = timm.create_model(name, features_only=True).eval()
+    theirs.load_state_dict(network.encoder.network.state_dict())
+    image = torch.rand(1, 3, 64, 96)
+    mean, std = (torch.tensor(theirs.default_cfg[key])[:, None, None] for key in ('mean', 'std'))
+    with torch.no_grad():
+        maps, expected = network.encoder(image), theirs((image - mean) / std)
+        disparity = network(image).disparity
+    torch.testing.assert_close(maps[-4:], tuple(expected[-4:]))
+    assert [tuple(features.shape[1:]) for features in maps] == [
+        (channels, 64 // stride, 96 // stride)
+        for channels, stride in zip(network.encoder.channels, (2, 4, 8, 16, 32), strict=True)
+    ]
+    assert disparity.shape == (1, 1, 64, 96)
+
+
+def test_a_network_without_the_maps_is_refused_with_those_that_it_has() -> None:
+    pytest.importorskip('timm', reason='timm is not installed: requirements/train.txt brings it')
+    with pytest.raises(ConfigError, match=r"'vit_tiny_patch16_224' has maps at strides \[16.*it lacks \[4, 8, 32\]"):
+        DepthNet('vit_tiny_patch16_224')
+
+
+def test_without_timm_its_networks_name_the_command_that_brings_it() -> None:
+    code = (
+        "import sys; sys.modules['timm'] = None\n"
+        'from sidepth_core.errors import ConfigError\n'
+        'from sidepth_core.models import DepthNet\n'
+        "DepthNet('tf_efficientnet_lite0')\n"
+        "try: DepthNet('resnet18')\n"
+        'except ConfigError as error: print(error)'
+    )
+    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert "'resnet18' is a network of timm, which is not installed: run `pip install timm`" in result.stdout
+
+
+@pytest.mark.parametrize(('backbone', 'first'), [('resnet18', 'conv1'), ('tf_efficientnet_lite0', 'conv_stem')])
+def test_a_pose_network_sees_a_pair_of_equal_images_as_its_encoder_saw_one(
+    backbone: str, first: str, tmp_path: Path
+) -> None:
+    single = TimmEncoder(backbone).network
+    save_file(single.state_dict(), tmp_path / 'weights.safetensors')
+    pair = PoseNet(backbone, pretrained=str(tmp_path / 'weights.safetensors'), size=(32, 32))
+    image = torch.rand(1, 3, 32, 32)
+    found = getattr(pair.encoder, first)(torch.cat([image, image], 1))
+    torch.testing.assert_close(found, getattr(single, first)(image), atol=1e-5, rtol=1e-4)
+
+
+def test_weights_of_timm_come_from_a_file_and_others_are_refused(tmp_path: Path) -> None:
+    timm = pytest.importorskip('timm', reason='timm is not installed: requirements/train.txt brings it')
+    weights = timm.create_model('resnet18').state_dict()
+    save_file(weights, tmp_path / 'resnet18.safetensors')
+    encoder = DepthNet('resnet18', pretrained=str(tmp_path / 'resnet18.safetensors')).encoder
+    torch.testing.assert_close(encoder.network.layer4[1].conv2.weight, weights['layer4.1.conv2.weight'])
+    with pytest.raises(CheckpointError, match=r'weights of mobilenetv4_conv_small cannot be taken from .*resnet18\.'):
+        DepthNet('mobilenetv4_conv_small', pretrained=str(tmp_path / 'resnet18.safetensors'))
+    with pytest.raises(CheckpointError, match=r'no file .*none\.pth'):
+        DepthNet('resnet18', pretrained=str(tmp_path / 'none.pth'))
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The Hub's cache, which holds what has been downloaded, and no network connection."""
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path))
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', True)
+    return tmp_path
+
+
+def cached(hub: Path, repository: str, tensors: dict[str, Tensor]) -> None:
+    """Put a repository with weights into the Hub's cache as a download does."""
+    folder = hub / f'models--{repository.replace("/", "--")}'
+    (folder / 'refs').mkdir(parents=True)
+    (folder / 'refs' / 'main').write_text('0' * 40)
+    snapshot = folder / 'snapshots' / ('0' * 40)
+    snapshot.mkdir(parents=True)
+    save_file(tensors, snapshot / 'model.safetensors')
+
+
+def test_weights_come_from_the_hub_for_our_own_encoder_and_for_timms(hub: Path) -> None:
+    timm = pytest.importorskip('timm', reason='timm is not installed: requirements/train.txt brings it')
+    tensors, theirs = full_file(), timm.create_model('resnet18').state_dict()
+    cached(hub, 'timm/tf_efficientnet_lite0.in1k', tensors)
+    cached(hub, 'timm/resnet18.tv_in1k', theirs)
+    settings = ModelSettings('tf_efficientnet_lite0', pretrained='hub', pose_width=64, pose_height=32)
+    networks = make_networks(Recipe(model=settings))
+    torch.testing.assert_close(networks.depth_net.encoder.conv_stem.weight.contiguous(), tensors['conv_stem.weight'])
+    torch.testing.assert_close(
+        networks.pose_net.encoder.layer1[0].conv1.weight.contiguous(), theirs['layer1.0.conv1.weight']
+    )
+    assert networks.info.pretrained == 'timm/tf_efficientnet_lite0.in1k of the Hugging Face Hub; licence: Apache-2.0'
+
+
+@pytest.mark.parametrize('backbone', ['tf_efficientnet_lite0', 'resnet18'])
+def test_without_a_network_connection_the_hub_says_so(backbone: str, hub: Path) -> None:
+    with pytest.raises(CheckpointError, match=r'cannot be (downloaded|taken) from the .*Hub'):
+        DepthNet(backbone, pretrained='hub')
+    assert not list(hub.glob('models--*/snapshots/*'))
+
+
 @pytest.mark.parametrize(('kernel', 'first', 'last'), [(3, 0, 1), (5, 1, 2)])
 def test_convention_a_strided_convolution_pads_more_after_than_before(kernel: int, first: int, last: int) -> None:
     """Convention: TensorFlow's SAME. Of ones, the sums tell how many pixels of each window lie in the image."""
@@ -70,7 +177,7 @@ def test_weights_of_a_file_are_taken_by_name_and_the_classifier_is_left_out(name
     tensors = full_file()
     (save_file if name.endswith('safetensors') else torch.save)(tensors, tmp_path / name)
     encoder = EfficientNetLite()
-    assert load_weights(encoder, tmp_path / name).startswith(f'{name} (sha256 ')
+    load_weights(encoder, tmp_path / name)
     torch.testing.assert_close(encoder.state_dict(), {key: tensors[key] for key in encoder.state_dict()})
 
 

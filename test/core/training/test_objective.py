@@ -34,7 +34,7 @@ EVERYTHING = ObjectiveSettings(
     speed=0.1,
 )
 CANONICAL = ModelSettings(
-    backbone='mobilenet_v3_large', width=96, height=64, pose_width=96, pose_height=64,
+    backbone='tf_efficientnet_lite0', width=96, height=64, pose_width=96, pose_height=64,
     zoom_convention='canonical', focal_px=96.0,
 )  # fmt: skip
 
@@ -62,7 +62,7 @@ def noise(frames: int = 3) -> Batch:
 @pytest.fixture(scope='module')
 def networks() -> Networks:
     torch.manual_seed(0)
-    model = ModelSettings(backbone='mobilenet_v3_large', width=96, height=64, pose_width=96, pose_height=64)
+    model = ModelSettings(backbone='tf_efficientnet_lite0', width=96, height=64, pose_width=96, pose_height=64)
     return make_networks(Recipe(model=model)).eval()
 
 
@@ -97,7 +97,7 @@ def test_convention_sources_before_the_target_take_the_inverted_pose() -> None:
             del second
             return PoseEstimate(torch.zeros(len(first), 3), torch.tensor([[0.0, 0.0, -1.0]]).expand(len(first), 3))
 
-    model = ModelSettings(backbone='mobilenet_v3_large', width=96, height=64, pose_width=96, pose_height=64)
+    model = ModelSettings(backbone='tf_efficientnet_lite0', width=96, height=64, pose_width=96, pose_height=64)
     networks = make_networks(Recipe(model=model)).eval()
     networks.pose_net = Forward()  # type: ignore[assignment] # points come 1 m nearer from each frame to the next
     motion = evaluate(networks, view_of(noise()), ObjectiveSettings(), precision='float32').motion

@@ -181,7 +181,6 @@ def test_an_unknown_key_names_its_nearest_neighbour(tmp_path: Path) -> None:
         ('steps: many', 'steps.*many'),
         ('steps: 0', 'steps 0 is not positive'),
         ('model: {width: 100}', 'width 100 is not a positive multiple of 32'),
-        ('model: {backbone: vgg}', "backbone 'vgg' is not one of hrnet18"),
         ('objective: {hold_scale: 0.1}', 'hold_scale needs a checkpoint to start from'),
         ('objective: {photometric: 0}', 'nothing to learn from'),
         ('objective: {supervised_steps: 5}', 'needs the weight depth'),

@@ -74,7 +74,7 @@ def test_checkpoints_are_listed_newest_first_and_broken_ones_named(tmp_path: Pat
     lines = list_checkpoints(tmp_path)[1:]
     assert lines[0].startswith(f'{tmp_path / "bad"}: ')
     assert 'not complete' in lines[0] or 'not JSON' in lines[0]
-    assert lines[1:] == [f'{tmp_path / "good"}: mobilenet_v3_large 64x32, metric']
+    assert lines[1:] == [f'{tmp_path / "good"}: tf_efficientnet_lite0 64x32, metric']
 
 
 def test_missing_folder_lists_the_built_in_checkpoint_only(tmp_path: Path) -> None:
