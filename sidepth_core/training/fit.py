@@ -70,7 +70,7 @@ def fit(recipe: Recipe) -> Run:
     trainer.fit(module, datamodule=data, ckpt_path=state, weights_only=True)
     if not trainer.is_global_zero:
         return Run(folder, None, ())
-    notes = save_camera(folder, module.learned_camera, learns_depth=not recipe.objective.two_view_pose)
+    notes = save_camera(folder, module.learned_camera, learns_depth=not recipe.objective.weights.two_view_pose)
     if not recipe.checkpoint or not recipe.data.test_share:
         return Run(folder, None, notes)
     try:

@@ -192,6 +192,9 @@ class ObjectiveSettings:
         two_view_pose: Weight of the distance between the pose network's motion and the one that corners seen in both
             images show. Where it is not 0, depth is moved by the latter (its length is the distance driven, else
             what depth says of these corners), and learns nothing where none was seen, as of an unknown camera.
+        pose_source: Whose poses take the place of the pose network's where two_view_pose has a weight: 'two_view' (what
+            corners show), 'odometry' (of sources with poses), 'both' (two views, odometry where they show nothing, and
+            neither where they contradict each other), or 'network': its own, as if the weight were 0.
         hold_scale: Weight of |ln| of the factor between depth and what the starting checkpoint says of the same clips,
             where nobody measured the distance: metres stay those of the checkpoint.
         auto_mask: Leave out pixels that an un-warped neighbour explains better: still, or moving along.
@@ -212,6 +215,7 @@ class ObjectiveSettings:
     depth_gradient: float = 0.0
     self_distillation: float = 0.0
     two_view_pose: float = 0.0
+    pose_source: Literal['network', 'two_view', 'odometry', 'both'] = 'two_view'
     hold_scale: float = 0.0
     auto_mask: bool = True
     motion_mask: bool = False
@@ -229,7 +233,8 @@ class ObjectiveSettings:
     @property
     def weights(self) -> LossWeights:
         """The weights of the terms by name."""
-        return LossWeights(*(getattr(self, name) for name in LossWeights._fields))
+        weights = LossWeights(*(getattr(self, name) for name in LossWeights._fields))
+        return weights._replace(two_view_pose=0.0) if self.pose_source == 'network' else weights
 
 
 @dataclass(frozen=True)

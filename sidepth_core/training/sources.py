@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import chain
@@ -15,12 +17,20 @@ import numpy as np
 from rich.progress import Progress
 
 from sidepth_core.checkpoint import CheckpointInfo, load_info
-from sidepth_core.data.prepare import PreparedDataset, PrepareSettings, estimate_two_view_poses, prepare
+from sidepth_core.data.prepare import (
+    PreparedDataset,
+    PrepareSettings,
+    describe_origins,
+    estimate_two_view_poses,
+    prepare,
+)
 from sidepth_core.data.sources import open_weighted
 from sidepth_core.errors import ConfigError, DatasetError
 from sidepth_core.old_names import earlier_fields, earlier_source
 from sidepth_core.training.settings import DataSettings, Recipe
 from sidepth_core.training.split import Source, Split, split_by_time
+
+log = logging.getLogger(__name__)
 
 
 class Place(NamedTuple):
@@ -42,7 +52,7 @@ def open_sources(recipe: Recipe) -> list[Source]:
         ConfigError: If the recipe names no source, or a source has an option that it does not know.
         DatasetError: If a source cannot be used.
     """
-    return [source for place in prepare_sources(recipe) for source in _opened(place, recipe.data)]
+    return [source for place in prepare_sources(recipe) for source in _opened(place, recipe)]
 
 
 def prepare_sources(recipe: Recipe) -> list[Place]:
@@ -59,7 +69,7 @@ def prepare_sources(recipe: Recipe) -> list[Place]:
         for place in places:
             if not _is_cache(Path(place.text)):
                 _prepare(place, prepare_settings(recipe, place.text), bars)
-            if recipe.objective.two_view_pose:
+            if recipe.objective.weights.two_view_pose and recipe.objective.pose_source != 'odometry':
                 _estimate_poses(place, bars)
     return places
 
@@ -134,9 +144,13 @@ def _estimate_poses(place: Place, bars: Progress) -> None:
     bars.remove_task(task)
 
 
-def _opened(place: Place, data: DataSettings) -> Iterable[Source]:
+def _opened(place: Place, recipe: Recipe) -> Iterable[Source]:
     """Yield the sources of a cache: its drives, those of one folder together."""
-    clips = PreparedDataset(place.cache)
+    data, source = recipe.data, recipe.objective.pose_source
+    clips = PreparedDataset(place.cache, 'two_view' if source == 'network' else source)
+    if recipe.objective.weights.two_view_pose:
+        origins = Counter(name for index in range(len(clips)) for name in clips.chosen_poses(index)[1])
+        log.info('%s: poses between frames: %s', place.text, describe_origins(origins))
     found = clips.clips.frames.shape[1]
     if found != data.clip_frames:
         raise DatasetError(f'{place.text} has clips of {found} frames, data.clip_frames asks for {data.clip_frames}')

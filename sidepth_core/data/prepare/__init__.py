@@ -3,6 +3,7 @@
 from sidepth_core.data.prepare.cache import Progress, prepare
 from sidepth_core.data.prepare.dataset import PreparedDataset
 from sidepth_core.data.prepare.motion import FrameSelection
+from sidepth_core.data.prepare.pose_choice import describe_origins
 from sidepth_core.data.prepare.report import PrepareReport, total
 from sidepth_core.data.prepare.settings import PrepareSettings
 from sidepth_core.data.prepare.two_view_poses import estimate_two_view_poses
@@ -13,6 +14,7 @@ __all__ = [
     'PrepareSettings',
     'PreparedDataset',
     'Progress',
+    'describe_origins',
     'estimate_two_view_poses',
     'prepare',
     'total',

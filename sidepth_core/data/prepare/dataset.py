@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from sidepth_core.data.clips import Clip
 from sidepth_core.data.prepare.cache import FORMAT, source_folder
 from sidepth_core.data.prepare.clip_table import ClipTable
+from sidepth_core.data.prepare.pose_choice import PoseSource, choose_poses, odometry_poses
 from sidepth_core.data.prepare.report import PrepareReport
 from sidepth_core.data.prepare.shards import Codec, Shard, shard_folders
 from sidepth_core.errors import DatasetError
@@ -25,6 +26,8 @@ from sidepth_core.old_names import cache_file
 
 TWO_VIEW_POSES_FILE = 'two_view_poses.npz'
 """Written by estimate_two_view_poses, for training that asks for it."""
+STANDING_MPS = 0.05
+"""Slower than this by odometry, a camera stands, whatever passes it."""
 TWO_VIEW_POINTS = 64
 """So many corners of a motion are kept: enough for a median."""
 
@@ -41,8 +44,12 @@ class PreparedDataset(Dataset[Clip]):
         weights: (M,) float64, how often each clip is to be drawn so that the sources' weights hold; sums to 1.
     """
 
-    def __init__(self, folder: Path | str) -> None:
+    def __init__(self, folder: Path | str, poses: PoseSource = 'two_view') -> None:
         """Open a cache.
+
+        Args:
+            folder: The cache.
+            poses: Whose poses the clips bring as two_view_pose.
 
         Raises:
             DatasetError: If the folder is no complete cache of this version.
@@ -54,6 +61,7 @@ class PreparedDataset(Dataset[Clip]):
         self.clips = ClipTable.load(self.folder / 'clips.npz')
         seen = cache_file(self.folder / TWO_VIEW_POSES_FILE)
         self._seen = dict(np.load(seen)) if seen.is_file() else {}
+        self._pose_source = poses
         self.weights = self._weights()
         self._shards = self._shards_of_sources()
         self._starts = [
@@ -80,7 +88,7 @@ class PreparedDataset(Dataset[Clip]):
             torch.from_numpy(clips.dt_s[index].astype(np.float32)),
             torch.from_numpy(clips.distance_m[index].astype(np.float32)),
             self._depth(shard, row),
-            self._seen_or_nan('motions', index, (4, 4)),
+            torch.from_numpy(self.chosen_poses(index)[0].astype(np.float32)),
             self._seen_or_nan('points', index, (TWO_VIEW_POINTS, 3)),
         )
 
@@ -88,6 +96,16 @@ class PreparedDataset(Dataset[Clip]):
         """Return T_world_camera of each frame of a clip, (N, 4, 4); NaN where not known."""
         places = [self._place(int(self.clips.source[index]), int(row)) for row in self.clips.frames[index]]
         return np.stack([shard.frames.pose[row] for shard, row in places])
+
+    def chosen_poses(self, index: int) -> tuple[npt.NDArray[np.float64], list[str]]:
+        """Return the poses that count for a clip, and where each has them from; see choose_poses."""
+        seen = self._seen_or_nan('motions', index, (4, 4)).double().numpy()
+        if self._pose_source == 'two_view':
+            return choose_poses(seen, np.full_like(seen, np.nan), 'two_view')
+        seconds = np.concatenate([[0.0], np.cumsum(self.clips.dt_s[index])])
+        middle = len(seconds) // 2
+        least_m = STANDING_MPS * np.abs(np.delete(seconds, middle) - seconds[middle])
+        return choose_poses(seen, odometry_poses(self.pose(index), least_m), self._pose_source)
 
     def _shards_of_sources(self) -> list[list[Shard]]:
         shards = []

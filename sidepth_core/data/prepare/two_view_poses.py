@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sidepth_core.data.clips import Clip
-from sidepth_core.data.prepare.dataset import TWO_VIEW_POINTS, TWO_VIEW_POSES_FILE, PreparedDataset
+from sidepth_core.data.prepare.dataset import STANDING_MPS, TWO_VIEW_POINTS, TWO_VIEW_POSES_FILE, PreparedDataset
 from sidepth_core.data.two_view import TwoViewGeometry, two_view_geometry
 from sidepth_core.old_names import cache_file
 
@@ -20,8 +20,6 @@ Progress = Callable[[int, int], object]
 
 MAX_BEND_DEG = 30.0
 """A camera does not change its course by more from one frame of a clip to the next: one of the two is wrong."""
-STANDING_MPS = 0.05
-"""Slower than this by odometry, a camera stands, whatever passes it."""
 RULES = 2
 """Of what is believed; what other rules measured is measured again."""
 

@@ -237,6 +237,14 @@ def test_a_sky_does_not_let_the_scale_of_what_is_near_drift(networks: Networks) 
     assert pull_at_scale(networks, unmeasured, ground) < 0.05 * pull_at_scale(networks, batch, ground)
 
 
+def test_the_pose_network_moves_depth_where_it_is_the_pose_source(networks: Networks) -> None:
+    view = view_of(noise()._replace(two_view_pose=forward()))
+    outcome = evaluate(networks, view, replace(SEEN, pose_source='network'), precision='float32')
+    assert outcome.terms.two_view_pose is None
+    plain_outcome = evaluate(networks, view, ObjectiveSettings(), precision='float32')
+    torch.testing.assert_close(outcome.terms.photometric, plain_outcome.terms.photometric)
+
+
 @pytest.mark.parametrize(('metres', 'off'), [(math.nan, math.log(2)), (1.0, 0.0)])
 def test_the_scale_is_held_at_the_start_only_where_nobody_measured_distance(
     networks: Networks, metres: float, off: float

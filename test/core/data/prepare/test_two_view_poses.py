@@ -42,6 +42,18 @@ def test_a_cache_tells_the_motion_of_each_clip_once_it_is_measured(folder: Path)
             assert np.linalg.norm(motion[:3, :3] - true[:3, :3]) < 0.01
 
 
+def test_a_cache_brings_the_poses_that_are_asked_for(folder: Path) -> None:
+    estimate_two_view_poses(folder)
+    for source, origin in (('odometry', 'odometry'), ('both', 'two views')):
+        cache = PreparedDataset(folder, source)
+        chosen, origins = cache.chosen_poses(3)
+        assert origins == [origin, origin]
+        assert np.allclose(cache[3].two_view_pose, chosen)
+        true = np.linalg.inv(cache.pose(3)[0]) @ cache.pose(3)[1]
+        is_exact = np.allclose(chosen[0, :3, 3], true[:3, 3] / np.linalg.norm(true[:3, 3]), atol=1e-6)
+        assert is_exact == (source == 'odometry')
+
+
 def test_corners_have_the_depth_of_the_middle_frame_in_lengths_of_the_motion(folder: Path) -> None:
     estimate_two_view_poses(folder)
     cache = PreparedDataset(folder)
