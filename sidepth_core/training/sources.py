@@ -32,6 +32,8 @@ from sidepth_core.training.split import Source, Split, split_by_time
 
 log = logging.getLogger(__name__)
 
+CHECK_ODOMETRY = "check the camera's mounting in /tf_static, its stamps and its calibration; depth learns nothing there"
+
 
 class Place(NamedTuple):
     """Where a source's prepared clips lie.
@@ -151,6 +153,8 @@ def _opened(place: Place, recipe: Recipe) -> Iterable[Source]:
     if recipe.objective.weights.two_view_pose:
         origins = Counter(name for index in range(len(clips)) for name in clips.chosen_poses(index)[1])
         log.info('%s: poses between frames: %s', place.text, describe_origins(origins))
+        if 2 * origins['contradicting'] > origins.total():
+            log.warning('%s: odometry contradicts what two views show: %s', place.text, CHECK_ODOMETRY)
     found = clips.clips.frames.shape[1]
     if found != data.clip_frames:
         raise DatasetError(f'{place.text} has clips of {found} frames, data.clip_frames asks for {data.clip_frames}')
