@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -20,6 +22,7 @@ import yaml
 from sidepth_core.camera import Camera
 from sidepth_core.checkpoint import load_checkpoint
 from sidepth_core.data.calibration import read_calibration
+from sidepth_core.data.prepare import PreparedDataset
 from sidepth_core.data.synthetic import SyntheticSource
 from sidepth_core.data.synthetic.export import write_folder
 from sidepth_core.errors import ConfigError
@@ -300,6 +303,18 @@ def test_scale_is_metric_only_where_something_measured_metres(
     found, why = scale_of(Recipe(objective=objective), [source_with(share) for share in shares])
     assert found == scale
     assert note in why
+
+
+@pytest.mark.parametrize(('origin', 'is_warned'), [('contradicting', True), ('two views', False)])
+def test_odometry_that_contradicts_two_views_is_warned_of(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, origin: str, is_warned: bool
+) -> None:
+    monkeypatch.setattr(PreparedDataset, 'chosen_poses', lambda *_: (np.full((2, 4, 4), np.nan), [origin, origin]))
+    both = replace(recipe, objective=ObjectiveSettings(two_view_pose=1.0, pose_source='both'))
+    with caplog.at_level(logging.INFO):
+        open_sources(both)
+    assert f'poses between frames: 28 {origin}' in caplog.text
+    assert ("check the camera's mounting" in caplog.text) == is_warned
 
 
 @pytest.mark.parametrize(
