@@ -1,4 +1,4 @@
-"""Terms that know better: the distance driven, the motion that was seen, and depth where something measured it."""
+"""Supervised terms: the distance driven, two-view poses, and depth where something measured it."""
 
 from __future__ import annotations
 

@@ -89,10 +89,10 @@ def evaluate(
     with autocast(view.target.device, precision):
         motion = _motion(networks, view.pose_frames)
     moved_m = networks.depth(synthesised, view.K_target)
-    seen = _seen(motion, view, moved_m) if weights.two_view_pose else motion.T_source_target
+    poses = _two_view_poses(motion, view, moved_m) if weights.two_view_pose else motion.T_source_target
     warped = [
         warp(source, moved_m, view.K_target, T_source_target, view.K_source)
-        for source, T_source_target in zip(view.sources.unbind(1), seen, strict=True)
+        for source, T_source_target in zip(view.sources.unbind(1), poses, strict=True)
     ]
     identities = view.identities.unbind(1) if settings.auto_mask else ()
     keep = losses.motion_mask(taught, view.K_target) if settings.motion_mask and taught is not None else None
@@ -104,7 +104,7 @@ def evaluate(
         self_distillation=losses.self_distillation(depth_m, taught, keep)
         if weights.self_distillation and taught is not None
         else None,
-        two_view_pose=losses.motion_term(torch.cat(motion.T_source_target), torch.cat(seen))
+        two_view_pose=losses.motion_term(torch.cat(motion.T_source_target), torch.cat(poses))
         if weights.two_view_pose
         else None,
         hold_scale=_scale_drift(start, view, depth_m, precision) if weights.hold_scale and start is not None else None,
@@ -146,30 +146,30 @@ def _has_pose(view: AugmentedBatch) -> Tensor:
     In the others only the pose network and the learned camera learn, and smoothness has nothing to weigh against.
     """
     has_length = _corners_in_view(view).any(2) | torch.stack(_driven(view.distance_m), 1).isfinite()
-    is_seen = view.two_view_pose.isfinite().all(3).all(2) & has_length
-    return is_seen.any(1)[:, None, None, None]
+    has_pose = view.two_view_pose.isfinite().all(3).all(2) & has_length
+    return has_pose.any(1)[:, None, None, None]
 
 
-def _seen(motion: Motion, view: AugmentedBatch, depth_m: Tensor) -> list[Tensor]:
-    """Return T_source_target as corners show it, as long as was driven, or else as depth says of the same corners.
+def _two_view_poses(motion: Motion, view: AugmentedBatch, depth_m: Tensor) -> list[Tensor]:
+    """Return T_source_target by two-view poses: as long as was driven, or else by the depth of the same corners.
 
-    Where nothing was seen it is the pose network's. Where nobody measured the distance, all lengths of a clip grow with
-    depth of its corners, gradient included: so view synthesis does not pull at the scale of what the corners lie on.
-    With lengths held fixed both could shrink together without a difference, and would.
+    Where there is no two-view pose it is the pose network's. Where nobody measured the distance, all lengths of a
+    clip grow with depth of its corners, gradient included: so view synthesis does not pull at the scale of what the
+    corners lie on. With lengths held fixed both could shrink together without a difference, and would.
     """
     driven = torch.stack(_driven(view.distance_m), 1)
     by_depth = _lengths(view, depth_m)
     lengths = torch.where(driven.isfinite(), driven, by_depth)
-    is_seen = view.two_view_pose.isfinite().all(3).all(2) & lengths.isfinite()
-    log_length = torch.where(is_seen, by_depth, 1).log()
-    growth = (log_length - log_length.detach()).sum(1) / is_seen.sum(1).clamp(min=1)  # 0, with a gradient
+    has_pose = view.two_view_pose.isfinite().all(3).all(2) & lengths.isfinite()
+    log_length = torch.where(has_pose, by_depth, 1).log()
+    growth = (log_length - log_length.detach()).sum(1) / has_pose.sum(1).clamp(min=1)  # 0, with a gradient
     chosen = []
     for index, T_predicted in enumerate(motion.T_source_target):
         growing = torch.where(driven[:, index].isnan(), growth, 0).exp()
         claimed, length = view.two_view_pose[:, index].nan_to_num(), lengths[:, index].nan_to_num()
         T_seen = _with_translation(claimed, length[:, None] * claimed[:, :3, 3])
         T_unseen = _with_translation(T_predicted, growing[:, None] * T_predicted[:, :3, 3])
-        chosen.append(torch.where(is_seen[:, index, None, None], T_seen, T_unseen))
+        chosen.append(torch.where(has_pose[:, index, None, None], T_seen, T_unseen))
     return chosen
 
 

@@ -189,9 +189,10 @@ class ObjectiveSettings:
         depth_gradient: Weight of the difference between steps of log depth and those of known depth, which sharpens
             edges.
         self_distillation: Weight of the agreement with the averaged weights' prediction on the un-zoomed image.
-        two_view_pose: Weight of the distance between the pose network's motion and the one that corners seen in both
-            images show. Where it is not 0, depth is moved by the latter (its length is the distance driven, else
-            what depth says of these corners), and learns nothing where none was seen, as of an unknown camera.
+        two_view_pose: Weight of the distance between the pose network's motion and the two-view (epipolar) pose of
+            corners tracked in both images. Where it is not 0, views are synthesised with the latter (its length is the
+            distance driven, else from predicted depth of these corners), and depth learns nothing where there is none,
+            as of an unknown camera.
         pose_source: Whose poses take the place of the pose network's where two_view_pose has a weight: 'two_view' (what
             corners show), 'odometry' (of sources with poses), 'both' (two views, odometry where they show nothing, and
             neither where they contradict each other), or 'network': its own, as if the weight were 0.

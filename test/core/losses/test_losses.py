@@ -461,6 +461,7 @@ def test_no_loss_and_no_gradient_is_nan_on_images_without_texture(kind: str, hal
             depth_gradient=depth_gradient(depth, 2 + torch.rand_like(depth)),
             self_distillation=self_distillation(depth, depth.detach() * 1.1),
             two_view_pose=motion_term(motion, torch.eye(4).expand(2, 4, 4)),
+            hold_scale=scale_drift(depth, depth.detach() * 1.1, 1e6, torch.tensor([True, True])),
         )
         total = terms.total(LossWeights(*[1] * len(terms)))
     total.backward()

@@ -311,11 +311,11 @@ def test_a_full_disk_keeps_what_is_complete_and_the_next_call_goes_on(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import sidepth_core.data.prepare.frame_selection as sifting
+from sidepth_core.data.prepare import frame_selection
 from sidepth_core.data.folders.image_folders import FolderSource
 from sidepth_core.data.prepare.cache import prepare
 from sidepth_core.data.prepare.settings import PrepareSettings
-sifting.SHARD_FRAMES = 8
+frame_selection.SHARD_FRAMES = 8
 def tell(step):
     if step.seen == 21:
         os.kill(os.getpid(), signal.SIGKILL)
