@@ -30,6 +30,10 @@ class ImageFormatError(SidepthError):
     """An image has an encoding, a size or a length that cannot be decoded."""
 
 
+class ImageSizeError(ImageFormatError):
+    """An image claims more pixels than are decoded."""
+
+
 class ScaleError(SidepthError):
     """Metres were asked for and nothing here can give them."""
 

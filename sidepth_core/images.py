@@ -12,13 +12,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from sidepth_core.errors import ImageFormatError
+from sidepth_core.errors import ImageFormatError, ImageSizeError
+from sidepth_core.image_headers import KINDS, size_in_header
 
 Buffer = bytes | bytearray | memoryview | npt.NDArray[np.uint8]
 """Raw bytes; array.array('B') comes as a memoryview of itself."""
 
 RGB = npt.NDArray[np.uint8]
 """(H, W, 3) uint8, red first."""
+
+LARGEST_IMAGE = 2**27
+"""Pixels of the largest image that is decoded where nobody says otherwise: 134 million, 400 MB as RGB."""
 
 
 @dataclass(frozen=True)
@@ -131,35 +135,72 @@ def decode(data: Buffer, encoding: str, width: int, height: int, step: int = 0, 
     return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), layout.code), np.uint8)
 
 
-def check_compressed(data: Buffer) -> npt.NDArray[np.uint8]:
-    """Check that compressed data is whole, as far as its bytes tell, and return them.
+def check_size(width: int, height: int, largest: int = LARGEST_IMAGE) -> None:
+    """Refuse an image of more than `largest` pixels.
 
     Raises:
-        ImageFormatError: If there is none, or a JPEG lacks its end.
+        ImageSizeError: If it has more.
+    """
+    if width * height > largest:
+        raise ImageSizeError(f'image of {width}x{height} has more than {largest} pixels: it is not decoded')
+
+
+def check_compressed(data: Buffer, largest: int = LARGEST_IMAGE) -> npt.NDArray[np.uint8]:
+    """Check that compressed data is whole and of a size to decode, as far as its bytes tell, and return them.
+
+    Args:
+        data: The file's bytes.
+        largest: Pixels that the image may have.
+
+    Raises:
+        ImageFormatError: If there is none, it is of no kind that is read, or a JPEG lacks its end.
+        ImageSizeError: If its header claims more than `largest` pixels.
     """
     flat = np.frombuffer(data, np.uint8)
     if not flat.size:
         raise ImageFormatError('compressed image has no data')
-    is_jpeg = flat[:3].tobytes() == b'\xff\xd8\xff'
+    content = flat.tobytes()
+    size = size_in_header(content)
+    if size is None:
+        raise ImageFormatError(
+            f'{flat.size} bytes that start with {content[:8].hex(" ")} are no {", ".join(KINDS[:-1])} or {KINDS[-1]} '
+            'image, or are cut in its header'
+        )
+    check_size(*size, largest)
     # A decoder would fill the missing rows with grey; some cameras pad with zeros after the marker.
-    if is_jpeg and b'\xff\xd9' not in flat.tobytes().rstrip(b'\0')[-64:]:
+    if content.startswith(b'\xff\xd8\xff') and b'\xff\xd9' not in content.rstrip(b'\0')[-64:]:
         raise ImageFormatError(f'JPEG of {flat.size} bytes is cut short: its end marker is missing')
     return flat
 
 
-def decode_compressed(data: Buffer, *, upright: bool = False) -> RGB:
-    """Return a JPEG or PNG image as RGB, (H, W, 3) uint8.
+def decode_compressed(data: Buffer, *, upright: bool = False, largest: int = LARGEST_IMAGE) -> RGB:
+    """Return an image file (JPEG, PNG, BMP, TIFF, WebP, PNM) as RGB, (H, W, 3) uint8.
 
     Args:
         data: The file's bytes.
         upright: Turn it as its EXIF orientation says; otherwise it stays as the sensor read it, which is what K is of.
+        largest: Pixels that the image may have.
 
     Raises:
-        ImageFormatError: If the data is empty, cut short, or of another kind.
+        ImageFormatError: If the data is empty, cut short, damaged, or of another kind.
+        ImageSizeError: If its header claims more than `largest` pixels; nothing is allocated for it.
     """
-    flat = check_compressed(data)
-    image = cv2.imdecode(flat, cv2.IMREAD_COLOR | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION))
-    if image is None:
-        start = flat[:8].tobytes().hex(' ')
-        raise ImageFormatError(f'{flat.size} bytes that start with {start} are no JPEG or PNG image')
+    flat = check_compressed(data, largest)
+    image = read_pixels(flat, cv2.IMREAD_COLOR | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION))
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def read_pixels(data: npt.NDArray[np.uint8], flags: int) -> npt.NDArray[np.uint8]:
+    """Return what cv2.imdecode makes of bytes that `check_compressed` let pass.
+
+    Raises:
+        ImageFormatError: If it cannot decode them.
+    """
+    try:
+        image = cv2.imdecode(data, flags)
+    except cv2.error as error:  # a header that contradicts itself
+        raise ImageFormatError(f'{data.size} bytes cannot be decoded: {error.err}') from None
+    if image is None:
+        start = data[:8].tobytes().hex(' ')
+        raise ImageFormatError(f'{data.size} bytes that start with {start} are damaged behind the header')
+    return np.asarray(image)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sidepth_core.data.calibration import ViewError
 from sidepth_core.data.frames import Frame, SourceReport
-from sidepth_core.errors import DatasetError, ImageFormatError
+from sidepth_core.errors import DatasetError, ImageFormatError, ImageSizeError
 
 Pending = Callable[[], Frame]
 """Decodes one frame when called. Safe to call from any thread; raises ImageFormatError if the image is damaged."""
@@ -115,7 +115,8 @@ class DeferredSource(ABC):
         if isinstance(error, ViewError):
             self._skip(f'{DECODING[1]} does not fit the calibration', f'{FIRST_MISFIT} {error}')
         else:
-            self._skip(DECODING[0], f'{FIRST} {error}')
+            detail = ': more pixels than are decoded' if isinstance(error, ImageSizeError) else ''
+            self._skip(f'{DECODING[0]}{detail}', f'{FIRST} {error}')
 
     def _skip(self, reason: str, note: str | None = None) -> None:
         """Count an image that is not used; the note is kept for the first of its kind."""

@@ -9,6 +9,7 @@ from sidepth_ros.messages.conversions import (
     camera_of,
     darkness,
     decode_message,
+    image_size,
     make_codec,
     stamp_ns,
 )
@@ -38,6 +39,7 @@ __all__ = [
     'camera_of',
     'darkness',
     'decode_message',
+    'image_size',
     'input_qos',
     'make_codec',
     'mismatch',

@@ -21,7 +21,15 @@ from torch import Tensor
 from sidepth_core.camera import Camera
 from sidepth_core.data.calibration import camera_from_info, view_of
 from sidepth_core.errors import ConfigError, ImageFormatError
-from sidepth_core.images import FORMATS, check_compressed, check_layout, decode, decode_compressed
+from sidepth_core.images import (
+    FORMATS,
+    LARGEST_IMAGE,
+    check_compressed,
+    check_layout,
+    check_size,
+    decode,
+    decode_compressed,
+)
 from sidepth_core.rectify import UNROTATED, Rotation
 
 RGB = npt.NDArray[np.uint8]
@@ -118,16 +126,23 @@ def make_codec() -> Codec:
     return bridge
 
 
-def decode_message(message: Image | CompressedImage, codec: Codec) -> RGB:
+def decode_message(message: Image | CompressedImage, codec: Codec, largest: int = LARGEST_IMAGE) -> RGB:
     """Return the image of a raw or compressed message as RGB, (H, W, 3) uint8.
+
+    Args:
+        message: The message.
+        codec: What decodes it.
+        largest: Pixels that the image may have; its header is looked at before anything is allocated.
 
     Raises:
         ImageFormatError: If the message contradicts itself, naming how.
+        ImageSizeError: If it has more pixels.
     """
     # cv_bridge reads past what a wrong step promises and pads a cut JPEG with grey: check first.
     if isinstance(message, CompressedImage):
-        check_compressed(message.data)
+        check_compressed(message.data, largest)
     else:
+        check_size(message.width, message.height, largest)
         check_layout(message.encoding, message.width, message.height, message.step, len(message.data))
     if not isinstance(codec, NumpyCodec) and (image := _bridged(message, codec)) is not None:
         return image

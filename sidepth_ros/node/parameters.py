@@ -133,6 +133,12 @@ class Settings:
         'lies on image_rect pixel by pixel, along Z of the rectified frame. false leaves both out: depth is along the '
         'optical axis of the raw image.',
     )
+    max_image_pixels: int = parameter(
+        2**25,
+        'Drop images whose header claims more pixels than this, before they are decoded; the default is 8K.',
+        low=1024,
+        high=10**9,
+    )
     max_age: float = parameter(
         0.0,
         'Drop images whose stamp is older than this when their turn comes, seconds; 0 keeps all.',

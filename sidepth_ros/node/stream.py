@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import torch
 
-from sidepth_core.errors import ConfigError, ImageFormatError
+from sidepth_core.errors import ConfigError, ImageFormatError, ImageSizeError
+from sidepth_core.images import check_size
 from sidepth_ros.messages import (
     MISMATCH,
     Calibration,
@@ -19,6 +20,7 @@ from sidepth_ros.messages import (
     Frame,
     darkness,
     decode_message,
+    image_size,
     make_codec,
     mismatch,
     stamp_ns,
@@ -34,6 +36,7 @@ from sidepth_ros.node.statistics import Percentiles, Statistics
 TOO_OLD = 'older than max_age'
 REPLACED = 'replaced by a newer image'
 BAD_IMAGE = 'image that cannot be decoded'
+TOO_LARGE = 'larger than max_image_pixels'
 BAD_INFO = 'camera_info that cannot be used'
 FAILED = 'failure in processing'
 STOP_TIMEOUT_S = 1.0
@@ -128,7 +131,7 @@ class DepthWorker:
         """Estimate the newest frame of a camera now, in the caller's thread; None when there is none.
 
         Raises:
-            ImageFormatError: If the image cannot be decoded.
+            ImageFormatError: If the image cannot be decoded, or is larger than max_image_pixels.
             ConfigError: If its camera_info cannot be used.
         """
         if self._configuration is None or stream.latest is None:
@@ -179,6 +182,8 @@ class DepthWorker:
             return None
         try:
             view = self._view(stream, frame, settings, wants_confidence='depth/confidence' in wanted)
+        except ImageSizeError as error:
+            self._drop(stream, TOO_LARGE, str(error))
         except ImageFormatError as error:
             self._drop(stream, BAD_IMAGE, str(error))
         except ConfigError as error:
@@ -192,9 +197,10 @@ class DepthWorker:
         return None
 
     def _view(self, stream: Stream, frame: Frame, settings: Settings, *, wants_confidence: bool) -> View:
+        check_size(*image_size(frame.info), settings.max_image_pixels)
         topic, rotate = stream.input.image_topic, settings.rectify_rotation
         calibration = stream.calibrations(frame.info, settings.rectify, topic, rotate=rotate)
-        image = decode_message(frame.image, self._codec)
+        image = decode_message(frame.image, self._codec, settings.max_image_pixels)
         if calibration is not stream.calibration:
             stream.calibration = calibration
             self._processor.reset(stream.name)

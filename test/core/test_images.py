@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Callable
 
 import cv2
@@ -9,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sidepth_core.errors import ImageFormatError
+from sidepth_core.errors import ImageFormatError, ImageSizeError
+from sidepth_core.image_headers import size_in_header
 from sidepth_core.images import FORMATS, check_layout, decode, decode_compressed
 
 RED, GREEN, BLUE = (200, 30, 10), (20, 180, 40), (15, 25, 210)
@@ -129,6 +132,55 @@ def test_compressed_image_gives_the_colours_back(image: npt.NDArray[np.uint8], e
     np.testing.assert_allclose(found[24, [16, 72]].astype(int), [RED, BLUE], atol=4)
 
 
+def bomb(width: int, height: int) -> bytes:
+    """Return a PNG that claims a size and holds next to nothing."""
+    header = b'IHDR' + struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
+    content = b'IDAT' + zlib.compress(bytes(64))
+    chunks = [struct.pack('>I', len(text) - 4) + text + struct.pack('>I', zlib.crc32(text))
+              for text in (header, content, b'IEND')]  # fmt: skip
+    return b'\x89PNG\r\n\x1a\n' + b''.join(chunks)
+
+
+@pytest.mark.parametrize('size', [(60000, 60000), (2**31 - 1, 2**31 - 1), (2**31 - 1, 1)])
+def test_a_header_that_claims_more_than_the_limit_is_refused_before_anything_is_decoded(size: tuple[int, int]) -> None:
+    with pytest.raises(ImageSizeError, match=f'{size[0]}x{size[1]} has more than 134217728 pixels'):
+        decode_compressed(bomb(*size))
+
+
+def test_the_limit_of_pixels_is_the_callers(image: npt.NDArray[np.uint8]) -> None:
+    _, data = cv2.imencode('.png', image)
+    assert decode_compressed(data.tobytes(), largest=96).shape == (8, 12, 3)
+    with pytest.raises(ImageSizeError, match='12x8 has more than 95 pixels'):
+        decode_compressed(data.tobytes(), largest=95)
+
+
+def test_what_opencv_refuses_is_an_error_of_ours() -> None:
+    # Beyond what OpenCV takes at all, it raises cv2.error.
+    with pytest.raises(ImageFormatError, match='cannot be decoded'):
+        decode_compressed(bomb(60000, 60000), largest=2**40)
+
+
+@pytest.mark.parametrize(
+    ('extension', 'options'),
+    [
+        ('.jpg', []), ('.jpg', [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]), ('.png', []), ('.bmp', []), ('.tif', []),
+        ('.webp', []), ('.webp', [cv2.IMWRITE_WEBP_QUALITY, 60]), ('.ppm', []), ('.pgm', []),
+    ],
+)  # fmt: skip
+def test_the_size_in_the_header_is_that_of_the_image(extension: str, options: list[int]) -> None:
+    _, data = cv2.imencode(extension, np.zeros((37, 53) if extension == '.pgm' else (37, 53, 3), np.uint8), options)
+    content = data.tobytes()
+    assert size_in_header(content) == (53, 37)
+    assert decode_compressed(content).shape == (37, 53, 3)
+    assert [size_in_header(content[:length]) for length in range(8)] == [None] * 8
+
+
+def test_the_thumbnail_in_a_photo_does_not_tell_its_size() -> None:
+    photo, thumbnail = (cv2.imencode('.jpg', np.zeros((side, side, 3), np.uint8))[1].tobytes() for side in (40, 8))
+    exif = b'\xff\xe1' + struct.pack('>H', len(thumbnail) + 2) + thumbnail
+    assert size_in_header(photo[:2] + exif + photo[2:]) == (40, 40)
+
+
 def test_jpeg_padded_with_zeros_is_whole(image: npt.NDArray[np.uint8]) -> None:
     _, data = cv2.imencode('.jpg', image)
     assert decode_compressed(data.tobytes() + bytes(500)).shape == image.shape
@@ -140,6 +192,7 @@ def test_jpeg_padded_with_zeros_is_whole(image: npt.NDArray[np.uint8]) -> None:
         (lambda _: b'', 'no data'),
         (lambda data: data[: len(data) // 2], 'cut short'),
         (lambda _: b'hello, this is no image', 'start with 68 65 6c 6c'),
+        (lambda _: bomb(60, 40), 'damaged behind the header'),
     ],
 )
 def test_damaged_compressed_image_is_named(

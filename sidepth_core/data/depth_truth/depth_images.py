@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from sidepth_core.data.frames import DepthMap
 from sidepth_core.errors import DatasetError, ImageFormatError
-from sidepth_core.images import Buffer
+from sidepth_core.images import LARGEST_IMAGE, Buffer, check_compressed, read_pixels
 
 DEPTH_ENCODINGS = {'16UC1': 'u2', 'mono16': 'u2', '32FC1': 'f4'}
 """What a value of each encoding is; older drivers say mono16 for 16UC1."""
@@ -45,12 +45,13 @@ def decode_depth(
     return _metres(np.ascontiguousarray(flat.reshape(height, step)[:, :row]).view(dtype))
 
 
-def decode_compressed_depth(data: Buffer, form: str) -> DepthMap:
+def decode_compressed_depth(data: Buffer, form: str, largest: int = LARGEST_IMAGE) -> DepthMap:
     """Return the depth of a compressed image: a 16-bit PNG, with or without compressedDepth's header.
 
     Args:
         data: The message's bytes.
         form: The message's format: '16UC1; compressedDepth png', '32FC1; compressedDepth png', '16UC1; png compressed'.
+        largest: Pixels that the image may have.
 
     Returns:
         (H, W) float32, metres; NaN where not measured.
@@ -62,8 +63,11 @@ def decode_compressed_depth(data: Buffer, form: str) -> DepthMap:
     start = 0 if flat[:4].tobytes() == PNG_MAGIC else _HEADER.size
     if flat[start : start + 4].tobytes() != PNG_MAGIC:
         raise ImageFormatError(f'compressed depth of format {form!r} is no PNG, the only codec of depth that is read')
-    values = cv2.imdecode(flat[start:], cv2.IMREAD_UNCHANGED)
-    if values is None or values.dtype != np.uint16 or values.ndim != 2:
+    try:
+        values = read_pixels(check_compressed(flat[start:], largest), cv2.IMREAD_UNCHANGED)
+    except ImageFormatError as error:
+        raise type(error)(f'compressed depth of format {form!r} is no whole 16-bit grey PNG: {error}') from error
+    if values.dtype != np.uint16 or values.ndim != 2:
         raise ImageFormatError(f'compressed depth of format {form!r} is no whole 16-bit grey PNG')
     if not form.startswith('32FC1'):
         return _metres(values.astype(np.uint16, copy=False))

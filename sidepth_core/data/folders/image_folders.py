@@ -23,8 +23,8 @@ from sidepth_core.data.calibration import find_calibration, fitted, read_calibra
 from sidepth_core.data.deferred import DeferredSource, Pending, content_of
 from sidepth_core.data.depth_truth import fitted_depth
 from sidepth_core.data.frames import DepthMap, Frame, Image
-from sidepth_core.errors import ConfigError, DatasetError
-from sidepth_core.images import decode_compressed
+from sidepth_core.errors import ConfigError, DatasetError, ImageFormatError
+from sidepth_core.images import check_compressed, decode_compressed, read_pixels
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
 IMAGE_FOLDERS = ('image', 'images', 'rgb', 'color', 'image_02', 'image_2', 'image_0', 'data', 'frames')
@@ -215,14 +215,18 @@ def read_depth(path: Path, scale: float = KITTI_DEPTH_SCALE) -> DepthMap:
 
     Raises:
         DatasetError: If the file is neither.
+        OSError: If it cannot be read.
     """
     if path.suffix == '.npy':
         depth_m = np.load(path, allow_pickle=False)
         if depth_m.ndim != 2 or depth_m.dtype.kind != 'f':
             raise DatasetError(f'depth {str(path)!r} is {depth_m.dtype} {depth_m.shape}, expected (H, W) floats')
         return np.asarray(depth_m, np.float32)
-    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if values is None or values.dtype != np.uint16 or values.ndim != 2:
+    try:
+        values = read_pixels(check_compressed(path.read_bytes()), cv2.IMREAD_UNCHANGED)
+    except ImageFormatError as error:
+        raise DatasetError(f'depth {str(path)!r} is no 16-bit grey PNG: {error}') from error
+    if values.dtype != np.uint16 or values.ndim != 2:
         raise DatasetError(f'depth {str(path)!r} is no 16-bit grey PNG')
     return np.asarray(np.where(values > 0, values / np.float32(scale), np.nan), np.float32)
 

@@ -16,7 +16,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from sidepth_core.camera import Camera
-from sidepth_core.errors import ConfigError, ImageFormatError
+from sidepth_core.errors import ConfigError, ImageFormatError, ImageSizeError
 from sidepth_core.rectify import UNROTATED
 from sidepth_ros.messages.conversions import (
     CloudBuffer,
@@ -121,6 +121,16 @@ def test_every_codec_names_the_same_fault(image: npt.NDArray[np.uint8], codec: C
     message.step = 20
     with pytest.raises(ImageFormatError, match='step 20 is shorter than a row'):
         decode_message(message, codec)
+
+
+@pytest.mark.parametrize('codec', CODECS, ids=lambda codec: type(codec).__name__)
+def test_every_codec_refuses_what_is_larger_than_the_limit(image: npt.NDArray[np.uint8], codec: Codec) -> None:
+    _, data = cv2.imencode('.png', image)
+    compressed = CompressedImage(format='png', data=array.array('B', data.tobytes()))
+    for message in (message_of(image, 'rgb8'), compressed):
+        assert decode_message(message, codec, 48 * 32).shape == image.shape
+        with pytest.raises(ImageSizeError, match='48x32 has more than 1535 pixels'):
+            decode_message(message, codec, 48 * 32 - 1)
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,25 @@ def test_images_older_than_max_age_are_dropped_and_counted(camera: FakeCamera) -
     assert int(status_of(diagnostics[-1], 'depth: camera').values['dropped: older than max_age']) >= 1
 
 
+def test_images_larger_than_the_limit_are_dropped_and_counted(camera: FakeCamera) -> None:
+    graph = camera.graph
+    with graph.hearing(Image, 'depth/image') as heard, graph.hearing(DiagnosticArray, '/diagnostics') as diagnostics:
+        camera.send_until_heard(heard)
+        assert graph.set_parameters('depth', max_image_pixels=10_000).successful
+        camera.send()
+        graph.spin(1.0)
+        assert not heard
+        assert graph.set_parameters('depth', max_image_pixels=100_000).successful
+        stamp = camera.send()
+        graph.spin_until(lambda: heard, 'depth with a larger limit')
+        assert stamp_of(heard[0]) == stamp
+        diagnostics.clear()
+        graph.spin_until(lambda: diagnostics, 'diagnostics')
+    status = status_of(diagnostics[-1], 'depth: camera')
+    assert int(status.values['dropped: larger than max_image_pixels']) >= 1
+    assert '160x96 has more than 10000 pixels' in status.message
+
+
 def test_nothing_is_worked_on_while_nobody_subscribes(camera: FakeCamera) -> None:
     graph = camera.graph
     with graph.hearing(DiagnosticArray, '/diagnostics') as diagnostics:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from pathlib import Path
 from typing import Literal
 
@@ -67,6 +69,18 @@ def test_plain_folders_are_read_in_natural_order_and_strangers_counted(tmp_path:
     }
     assert (source.report.claimed, source.report.read, source.report.used) == (5, 5, 3)
     assert any('10 images a second are assumed' in note for note in source.report.notes)
+
+
+def test_a_png_that_claims_more_than_memory_holds_is_left_out_and_counted(tmp_path: Path) -> None:
+    image(tmp_path / '1.png')
+    bomb = bytearray((tmp_path / '1.png').read_bytes())
+    bomb[16:24] = struct.pack('>II', 60000, 60000)
+    bomb[29:33] = struct.pack('>I', zlib.crc32(bomb[12:29]))
+    (tmp_path / '2.png').write_bytes(bomb)
+    source = FolderSource(tmp_path)
+    assert len(list(source)) == 1
+    assert source.report.skipped == {'damaged image: more pixels than are decoded': 1}
+    assert any('60000x60000' in note for note in source.report.notes)
 
 
 def test_hidden_files_are_no_images(tmp_path: Path) -> None:
