@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,6 +54,10 @@ RUN_FOLDERS = ('best', 'last')
 """Where a training run keeps its checkpoints; the first that is there is taken."""
 
 DEPTH_PREFIX, POSE_PREFIX = 'depth_net.', 'pose_net.'
+LARGEST_WEIGHTS = 2**32
+"""Bytes of a file of weights that is read."""
+NAME = re.compile(r'[A-Za-z0-9_][A-Za-z0-9_.\-]*')
+"""What a part of an address on the Hub may be: nothing that leads out of a folder."""
 ATTEMPTS = 3
 """How often a checkpoint is read again when another process replaces it meanwhile."""
 
@@ -194,6 +199,9 @@ def _download(address: str) -> Path:
         raise CheckpointError(
             f'{address!r} names no repository: expected hf://ORGANISATION/REPOSITORY[/FOLDER][@REVISION]'
         )
+    strange = [part for part in (*parts, *revision.split('/')) if part and not NAME.fullmatch(part)]
+    if strange:
+        raise CheckpointError(f'{address!r} has a part {strange[0]!r}: expected letters, digits, and . _ - in between')
     folder = '/'.join(parts[2:])
     wanted = [f'{folder}/{name}' if folder else name for name in (INFO_FILE, WEIGHTS_FILE, POSE_FILE)]
     try:
@@ -234,7 +242,7 @@ def _read(directory: Path, *, pose: bool) -> tuple[CheckpointInfo, dict[str, Ten
 def _with_digest(directory: Path, name: str, digest: str) -> bytes | None:
     """Return the content of weights with that digest, wherever they lie by now; None where there are none."""
     for path in _places(directory, name, digest):
-        content = path.read_bytes() if path.exists() else b''
+        content = _content(path) if path.exists() else b''
         if hashlib.sha256(content).hexdigest() == digest:
             return content
     return None
@@ -245,13 +253,21 @@ def _places(directory: Path, name: str, digest: str) -> list[Path]:
     return [path for path in (directory / name, _staged(directory, digest)) if path.exists()]
 
 
+def _content(path: Path) -> bytes:
+    """Return what a file of weights holds; no network here has as many as LARGEST_WEIGHTS."""
+    size = path.stat().st_size
+    if size > LARGEST_WEIGHTS:
+        raise CheckpointError(f'{str(path)!r} has {size} bytes, expected weights of at most {LARGEST_WEIGHTS}')
+    return path.read_bytes()
+
+
 def _read_info(path: Path) -> tuple[CheckpointInfo, dict[str, str]]:
     """Return the info, and the digests of the files with the weights."""
     try:
         fields: Any = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise CheckpointError(f'{str(path)!r} is missing: expected the description of {WEIGHTS_FILE}') from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f'{str(path)!r} is not JSON, is it truncated? {error}') from error
     required = DIGEST_FIELDS[WEIGHTS_FILE]
     if not isinstance(fields, dict) or not isinstance(fields.get(required), str):
@@ -268,6 +284,12 @@ def _parse(weights: bytes, path: Path) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = safetensors.torch.load(weights)
     except SafetensorError as error:
         raise CheckpointError(f'{str(path)!r} is no safetensors file: {error}') from error
+    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor.float()).all()]
+    if broken:
+        raise CheckpointError(
+            f'{str(path)!r} has {len(broken)} tensors with weights that are NaN or infinite, such as {broken[0]!r}: '
+            'expected numbers. A training run that diverged has an earlier checkpoint in `best`'
+        )
     return tensors
 
 

@@ -16,6 +16,9 @@ from sidepth_core.models.pose_net import POSE_BACKBONE
 FORMAT = 2
 """Version of model.json; files of a newer one are refused."""
 
+LARGEST_SIDE = 8192
+"""Pixels; no network is run or trained at a larger width or height."""
+
 SCALES = ('metric', 'relative')
 ZOOM_CONVENTIONS = ('invariant', 'canonical')
 SHAPE_METRICS = ('abs_rel', 'val/abs_rel')
@@ -93,6 +96,9 @@ class CheckpointInfo:
             faults.append(f'image size {self.image_width}x{self.image_height} is no multiple of {STRIDE}')
         if min(self.pose_width, self.pose_height) < STRIDE:
             faults.append(f'pose size {self.pose_width}x{self.pose_height} is below {STRIDE}')
+        sides = (self.image_width, self.image_height, self.pose_width, self.pose_height)
+        if max(sides) > LARGEST_SIDE:
+            faults.append(f'a size of {max(sides)} pixels is beyond {LARGEST_SIDE}, the largest that is run')
         if not 0 < self.min_depth_m < self.max_depth_m < math.inf:
             faults.append(f'depth range {self.min_depth_m:g}..{self.max_depth_m:g} m is empty')
         if self.zoom_convention == 'canonical' and not (self.focal_px and 0 < self.focal_px < math.inf):
@@ -138,7 +144,7 @@ class CheckpointInfo:
             raise ConfigError(f'fields do not fit: unknown {unknown}, missing {missing}')
         try:
             return cls(**{name: _PARSERS.get(name, str)(value) for name, value in values.items()})
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ConfigError(f'a field is of another kind: {error}') from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
 from sidepth_core.camera import Camera
 from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, load_checkpoint, load_info, save_checkpoint
@@ -71,6 +72,12 @@ def edit(directory: Path, **changes: Any) -> None:
     path = directory / 'model.json'
     fields = {**json.loads(path.read_text()), **changes}
     path.write_text(json.dumps({name: value for name, value in fields.items() if value is not None}))
+
+
+def forge(directory: Path, weights: bytes) -> None:
+    """Put other weights into a checkpoint, with their digest."""
+    (directory / 'model.safetensors').write_bytes(weights)
+    edit(directory, weights_sha256=hashlib.sha256(weights).hexdigest())
 
 
 def same(first: torch.nn.Module, second: torch.nn.Module) -> bool:
@@ -407,4 +414,89 @@ def test_a_checkpoint_on_the_hub_is_downloaded(hub: Hub) -> None:
 @pytest.mark.usefixtures('hub')
 def test_a_hub_address_that_does_not_work_says_why(address: str, message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(address)
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
+def test_weights_that_are_no_numbers_are_refused(value: float, saved: Path) -> None:
+    tensors = load_file(saved / 'model.safetensors')
+    name = next(name for name, tensor in tensors.items() if tensor.ndim == 4)
+    tensors[name].view(-1)[3] = value
+    forge(saved, save(tensors))
+    with pytest.raises(CheckpointError, match=f'1 tensors with weights that are NaN or infinite, such as {name!r}'):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize(
+    'weights',
+    [
+        b'',
+        (2**62).to_bytes(8, 'little') + b'{}',
+        (64).to_bytes(8, 'little') + b'{"a":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,4]}}'[:64],
+        (2).to_bytes(8, 'little') + b'{}' + bytes(10**6),
+        (60_000).to_bytes(8, 'little') + b'[' * 60_000,
+    ],
+    ids=['empty', 'a header longer than the file', 'a shape longer than the file', 'more than it says', 'deep'],
+)
+def test_a_forged_safetensors_file_is_refused(weights: bytes, saved: Path) -> None:
+    forge(saved, weights)
+    with pytest.raises(CheckpointError, match='no safetensors file'):
+        load_checkpoint(saved)
+
+
+def test_a_pickle_in_disguise_is_not_run(saved: Path, tmp_path: Path) -> None:
+    trap = tmp_path / 'ran'
+
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (trap,)
+
+    torch.save({'weights': Trap()}, tmp_path / 'trap.pth')
+    contents = [pickle.dumps(Trap()), (tmp_path / 'trap.pth').read_bytes()]
+    for content in contents:
+        forge(saved, content)
+        with pytest.raises(CheckpointError, match='no safetensors file'):
+            load_checkpoint(saved)
+    for content in contents:
+        (saved / 'model.json').write_bytes(content)
+        with pytest.raises(CheckpointError, match='is not JSON'):
+            load_checkpoint(saved)
+    assert not trap.exists()
+
+
+def test_more_weights_than_any_network_has_are_not_read(saved: Path) -> None:
+    with (saved / 'model.safetensors').open('wb') as file:
+        file.truncate(2**40)  # a hole: it takes no space on the disk
+    with pytest.raises(CheckpointError, match='1099511627776 bytes, expected weights of at most 4294967296'):
+        load_checkpoint(saved)
+
+
+@pytest.mark.parametrize('text', ['[' * 100_000, '{"a":' * 100_000, '1' * 5000], ids=['lists', 'mappings', 'digits'])
+def test_json_that_no_parser_takes_is_refused(text: str, saved: Path) -> None:
+    (saved / 'model.json').write_text(text)
+    with pytest.raises(CheckpointError, match='is not JSON'):
+        load_info(saved)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        ({'image_width': 2**30}, '1073741824 pixels is beyond 8192'),
+        ({'pose_height': 10**9}, '1000000000 pixels is beyond 8192'),
+        ({'focal_px': 10**400}, 'of another kind: .*too large'),
+    ],
+)
+def test_sizes_that_no_network_has_are_refused(changes: dict[str, Any], words: str, saved: Path) -> None:
+    edit(saved, **changes)
+    with pytest.raises(CheckpointError, match=words):
+        load_info(saved)
+
+
+@pytest.mark.parametrize(
+    'address',
+    ['hf://org/repo/../../../etc', 'hf://../repo', 'hf://org/..', 'hf://org/repo/./x', 'hf://org/repo@../../main',
+     'hf://org/re\\po', 'hf://org/repo/\0', 'hf://~/repo', 'hf://org/*'],
+)  # fmt: skip
+def test_an_address_that_leads_out_of_its_folder_is_refused_without_asking_the_hub(address: str) -> None:
+    with pytest.raises(CheckpointError, match='expected letters, digits'):
         load_checkpoint(address)
