@@ -255,7 +255,7 @@ def save_image(path: Path, image: Image) -> Path:
         ConfigError: If the suffix is no image format.
         OSError: If the file cannot be written.
     """
-    if not cv2.haveImageWriter(path.name):
+    if not cv2.haveImageWriter(f'image{path.suffix}'):  # given a name that is not UTF-8, OpenCV ends the process
         raise ConfigError(f'{str(path)!r} is no image file name: use .png or .jpg')
     path.parent.mkdir(parents=True, exist_ok=True)
     _, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))

@@ -27,12 +27,17 @@ COMMANDS = {
 """Every command with its line in the help."""
 
 
+def printable(text: object) -> str:
+    """Return a text with what is not UTF-8, as a file name can hold, shown as escapes."""
+    return str(text).encode('utf-8', 'backslashreplace').decode()
+
+
 def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
     """Run a command; an error of ours or of the disk becomes one line on stderr and exit status 2, as argparse's do."""
     try:
         return main(argv)
     except SidepthError as error:
-        print(f'error: {error}', file=sys.stderr)
+        print(f'error: {printable(error)}', file=sys.stderr)
         return 2
     except BrokenPipeError:
         # Whoever read the output, `head` say, has enough: there is nobody to tell, nor at exit.
@@ -40,7 +45,7 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
         return 1
     except OSError as error:
         place = f'{error.filename!r}: ' if error.filename else ''
-        print(f'error: {place}{error.strerror or error}', file=sys.stderr)
+        print(f'error: {place}{printable(error.strerror or error)}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)

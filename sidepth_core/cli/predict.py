@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,9 +16,10 @@ from rich.progress import Progress
 
 from sidepth_core.camera import Camera
 from sidepth_core.checkpoint import DEFAULT_CHECKPOINT
+from sidepth_core.cli import printable
 from sidepth_core.data.calibration import fitted, read_calibration
 from sidepth_core.data.folders import FolderSource, image_folder, images_in, read_image
-from sidepth_core.data.frames import DepthMap, Frame, FrameSource, Image
+from sidepth_core.data.frames import DepthMap, Frame, FrameSource, Image, SourceReport
 from sidepth_core.data.sources import open_source
 from sidepth_core.engines import ENGINES, PRECISIONS
 from sidepth_core.errors import ConfigError
@@ -28,6 +30,9 @@ from sidepth_core.visualisation import Panel, depth_span, draw_depth, save_image
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp')
 VALUES_PER_METRE = {'mm': 1000, 'kitti': 256}
 """Scale of the 16-bit PNG formats; both hold 0 where depth does not fit into 16 bits."""
+
+OUTPUTS = ('prediction.json', 'depth', 'colour')
+"""What a run leaves in its folder."""
 
 ASSUMED_FOV_DEG = 70.0
 """Of webcams and robot cameras, for networks that need a camera where there is none."""
@@ -40,6 +45,8 @@ EXAMPLES = """\
   sidepth predict street.jpg --out depth
   sidepth predict drive.mp4 --out depth --format npy --every 5
   sidepth predict 'bag/?image_topic=/front/image' --out depth --checkpoint runs/mine
+
+Exit status: 0; 1 where the source was cut off or damaged and depth of what is whole was saved; 2 for an error.
 """
 
 
@@ -99,6 +106,7 @@ def main(argv: Sequence[str]) -> int:
     options = parser().parse_args(argv)
     if options.every < 1 or options.limit < 0:
         raise ConfigError(f'--every {options.every} and --limit {options.limit} must be positive')
+    check_unused(options.out)
     estimator = DepthEstimator.load(
         options.checkpoint,
         device=options.device,
@@ -116,9 +124,39 @@ def main(argv: Sequence[str]) -> int:
         count, metric = predict(frames, estimator, options, lambda: progress.advance(task))
     for reason, skipped in source.report.skipped.items() if source else ():
         console.print(f'{skipped} images not used: {reason}', markup=False)
+    whole = source is None or report_losses(source.report)
     unit = 'metric' if metric else 'relative: right up to an unknown factor'
-    console.print(f'{count} depth maps, {describe(estimator)}, {unit}: {options.out}', markup=False, highlight=False)
-    return 0
+    out = printable(options.out)
+    console.print(f'{count} depth maps, {describe(estimator)}, {unit}: {out}', markup=False, highlight=False)
+    return 0 if whole else 1
+
+
+def check_unused(out: Path) -> None:
+    """Refuse a folder with the depth of another run, which would be mixed with this one's.
+
+    Raises:
+        ConfigError: If it holds one.
+    """
+    used = next((path for name in OUTPUTS if (path := out / name).exists()), None)
+    if used is not None:
+        raise ConfigError(f'{str(out)!r} holds a prediction already ({used.name}): choose another --out, or delete it')
+
+
+def report_losses(report: SourceReport) -> bool:
+    """Say what of a source was not there to be read, and return whether it was whole."""
+    if not report.whole:
+        console = Console(stderr=True)
+        for note in report.notes:
+            console.print(printable(note), markup=False, highlight=False)
+        console.print('not all of the source could be read: see above', markup=False, highlight=False)
+    return report.whole
+
+
+def file_names(images: Sequence[Path]) -> list[str]:
+    """Return what the files of each image are called: its stem or, where two images share one, its whole name."""
+    stems = Counter(image.stem for image in images)
+    names = [image.stem if stems[image.stem] == 1 else image.name for image in images]
+    return names if len(set(names)) == len(names) else [image.name for image in images]
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
@@ -150,9 +188,9 @@ def open_frames(text: str, camera_file: Path | None) -> tuple[Iterator[Named], F
     source = open_source(text)
     if isinstance(source, FolderSource):
         source.one_size = False
-        stems = [image.stem for image in images_in(image_folder(source.path))]
-        source.report.claimed = len(stems)
-        return (Named(stems[position], frame) for position, frame in source.frames()), source
+        names = file_names(images_in(image_folder(source.path)))
+        source.report.claimed = len(names)
+        return (Named(names[position], frame) for position, frame in source.frames()), source
     return (Named(f'{index:06d}', frame) for index, frame in enumerate(source)), source
 
 

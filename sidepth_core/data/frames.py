@@ -52,6 +52,7 @@ class SourceReport:
         used: How many of them became frames.
         skipped: How many were not used, by reason.
         notes: Sentences that a user should read: a topic chosen, a calibration in doubt, a missing file.
+        whole: Whether everything was there that the source says it holds, as far as it was read.
     """
 
     name: str
@@ -60,6 +61,7 @@ class SourceReport:
     used: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+    whole: bool = True
 
 
 class FrameSource(Protocol):

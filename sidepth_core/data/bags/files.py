@@ -83,6 +83,7 @@ class BagFiles:
         topics: The topics by name.
         claimed: How many messages metadata.yaml claims for each topic; empty where there is none.
         notes: What was found to be wrong, a sentence each.
+        whole: Whether nothing of it was found to be cut off, damaged or missing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -90,6 +91,7 @@ class BagFiles:
         self.topics: dict[str, Topic] = {}
         self.claimed: dict[str, int] = {}
         self.notes: list[str] = []
+        self.whole = True
         self._readers: list[Reader | ScannedMcap] = []
         self._stack = ExitStack()
 
@@ -135,9 +137,14 @@ class BagFiles:
                 except StopIteration:
                     break
                 except Exception as error:  # noqa: BLE001 - each storage of rosbags has errors of its own for damage
-                    self.notes.append(f'{reader.path} is damaged, the rest of it is lost: {error}')
+                    self._lost(f'{reader.path} is damaged, the rest of it is lost: {error}')
                     break
                 yield Message(connection.topic, _spelled(connection.msgtype), log_ns, _expanded(data))
+
+    def _lost(self, note: str) -> None:
+        """Note a fault that cost messages."""
+        self.whole = False
+        self.notes.append(note)
 
     def definition(self, topic: str) -> str:
         """Return the definition of a topic's messages as .msg text; '' where the recorder stored none."""
@@ -169,7 +176,7 @@ class BagFiles:
         # A compressed bag that somebody decompressed still lists its .zstd names.
         missing = [file.name for file in listed if not file.is_file() and file.with_suffix('') not in found]
         if missing:
-            self.notes.append(f'files that metadata.yaml lists are missing: {", ".join(missing)}')
+            self._lost(f'files that metadata.yaml lists are missing: {", ".join(missing)}')
         unlisted = [file.name for file in found if listed and file not in listed]
         if unlisted:
             self.notes.append(f'files that metadata.yaml does not list are read too: {", ".join(unlisted)}')
@@ -196,21 +203,21 @@ class BagFiles:
         except Exception as error:  # noqa: BLE001 - each storage of rosbags has errors of its own for damage
             mended = self._mended(file, stack)
             if mended is None:
-                self.notes.append(f'{file.name} cannot be read: {error}')
+                self._lost(f'{file.name} cannot be read: {error}')
             elif isinstance(mended, Reader):
-                self.notes.append(f'{file.name} was cut off ({error}): it is read up to the damage')
+                self._lost(f'{file.name} was cut off ({error}): it is read up to the damage')
             return mended
 
     def _scanned(self, file: Path) -> ScannedMcap | None:
         """Return a reader of an mcap file without an index, and say what is wrong with the file."""
         scan = ScannedMcap(file)
         if not scan.connections and not scan.is_closed:
-            self.notes.append(f'{file.name} cannot be read: it is cut off before its first message, or no mcap file')
+            self._lost(f'{file.name} cannot be read: it is cut off before its first message, or no mcap file')
             return None
         if not scan.is_closed:
-            self.notes.append(f'{file.name} was cut off: it is read up to the damage')
+            self._lost(f'{file.name} was cut off: it is read up to the damage')
         if scan.lost_chunks:
-            self.notes.append(f'{file.name}: {scan.lost_chunks} chunks are damaged, their messages are lost')
+            self._lost(f'{file.name}: {scan.lost_chunks} chunks are damaged, their messages are lost')
         return scan
 
     def _mended(self, file: Path, stack: ExitStack) -> Reader | ScannedMcap | None:

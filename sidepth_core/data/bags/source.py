@@ -166,6 +166,7 @@ class BagSource(DeferredSource):
         """Say what was lost."""
         report = self.report
         report.notes.extend(note for note in recording.files.notes if note not in report.notes)
+        report.whole = recording.files.whole
         if unstamped := recording.unstamped[image_topic]:
             report.notes.append(f'{unstamped} images carry no time: that at which they were recorded is taken')
         for topic, count in recording.damaged.items():
@@ -176,6 +177,7 @@ class BagSource(DeferredSource):
                 report.notes.append(f'{count} damaged messages of {topic}')
         if report.claimed is not None and report.read != report.claimed:
             report.notes.append(f'the bag claims {report.claimed} images, {report.read} were read')
+            report.whole &= report.read > report.claimed
 
 
 def _frame_id(image: Stamped) -> str:

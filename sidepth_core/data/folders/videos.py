@@ -79,6 +79,7 @@ class VideoSource(DeferredSource):
                 yield partial(_frame, np.asarray(image, np.uint8), stamp_ns, camera)
         if self.report.claimed not in {None, self.report.read}:
             self.report.notes.append(f'the video claims {self.report.claimed} frames, {self.report.read} were read')
+            self.report.whole = self.report.claimed is not None and self.report.read > self.report.claimed
 
     def _camera(self) -> Camera | None:
         if self.camera == 'learned':

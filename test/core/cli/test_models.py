@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -119,6 +120,60 @@ def test_predict_takes_every_nth_frame_up_to_a_limit(checkpoint: str, tmp_path: 
     arguments = ['predict', source, '--out', str(tmp_path), '--checkpoint', checkpoint, '--device', 'cpu']
     assert main([*arguments, '--every', '2', '--limit', '2', '--no-figures', '--format', 'npy']) == 0
     assert sorted(path.name for path in (tmp_path / 'depth').iterdir()) == ['000000.npy', '000002.npy']
+
+
+def test_predict_keeps_images_apart_that_differ_by_their_suffix_only(
+    checkpoint: str, drive: Path, tmp_path: Path
+) -> None:
+    other = cv2.imread(str(drive / 'left_2.png'))[::-1]
+    cv2.imwrite(str(drive / 'left_2.jpg'), other)
+    command = ['predict', str(drive), '--out', str(tmp_path / 'out'), '--checkpoint', checkpoint, '--device', 'cpu']
+    assert main([*command, '--format', 'npy', '--no-figures']) == 0
+    depth = {path.name: np.load(path) for path in (tmp_path / 'out' / 'depth').iterdir()}
+    assert sorted(depth) == ['left_2.jpg.npy', 'left_2.png.npy', 'left_30.npy']
+    assert not np.array_equal(depth['left_2.jpg.npy'], depth['left_2.png.npy'])
+
+
+def test_predict_takes_file_names_that_are_not_utf_8(
+    checkpoint: str, drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strange = Path(os.fsdecode(os.fsencode(tmp_path) + b'/dr\xefve'))
+    strange.mkdir()
+    name = os.fsdecode(b'caf\xe9.png')
+    (strange / name).write_bytes((drive / 'left_2.png').read_bytes())
+    for source, out in ((strange, strange / 'out'), (strange / name, strange / 'single')):
+        assert main(['predict', str(source), '--out', str(out), '--checkpoint', checkpoint, '--device', 'cpu']) == 0
+        assert [path.name for path in (out / 'depth').iterdir()] == [name]
+        assert r'dr\udcefve' in capsys.readouterr().out.replace('\n', '')
+    (strange / 'empty').mkdir()
+    assert main(['predict', str(strange / 'empty'), '--out', str(tmp_path / 'x'), '--checkpoint', checkpoint]) == 2
+    assert 'no images' in capsys.readouterr().err
+
+
+def test_predict_refuses_a_folder_with_another_prediction(
+    checkpoint: str, drive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / 'out' / 'depth').mkdir(parents=True)
+    command = ['predict', str(drive), '--out', str(tmp_path / 'out'), '--checkpoint', checkpoint, '--device', 'cpu']
+    assert main(command) == 2
+    assert 'holds a prediction already (depth): choose another --out' in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['depth']
+
+
+def test_predict_says_that_a_source_was_cut_off_and_exits_with_status_one(
+    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video, cut = tmp_path / 'drive.avi', tmp_path / 'cut.avi'
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*'MJPG'), 10, (96, 64))
+    for index in range(20):
+        writer.write(np.random.default_rng(index).integers(0, 255, (64, 96, 3), np.uint8))
+    writer.release()
+    cut.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
+    for path, status in ((video, 0), (cut, 1)):
+        command = ['predict', str(path), '--out', str(tmp_path / path.stem), '--checkpoint', checkpoint]
+        assert main([*command, '--device', 'cpu', '--no-figures', '--format', 'npy']) == status
+        assert ('not all of the source could be read' in capsys.readouterr().err) == bool(status)
+    assert 5 < len(list((tmp_path / 'cut' / 'depth').iterdir())) < 15
 
 
 @pytest.mark.parametrize(
