@@ -38,6 +38,7 @@ class Corridor:
     speed_mps = (0.0, 1.5)
     camera_height_m = (0.2, 1.5)
     gaze = AHEAD
+    reach_m = math.inf
     mover_count = 2
 
     def __init__(self, rng: np.random.Generator) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from sidepth_core.camera import Camera
 from sidepth_core.data.synthetic.corridor import Corridor
 from sidepth_core.data.synthetic.highway import Highway
+from sidepth_core.data.synthetic.jam import jam
 from sidepth_core.data.synthetic.rays import camera_rays
 from sidepth_core.data.synthetic.render import Rendering, render
 from sidepth_core.data.synthetic.room import Room
@@ -28,6 +29,7 @@ SCENES: dict[str, Callable[[np.random.Generator], Scene]] = {
     'highway': Highway,
     'corridor': Corridor,
     'room': Room,
+    'jam': jam,
 }
 CEILING_GAP_M = 0.3
 """A camera is at least this far below the ceiling."""
@@ -69,10 +71,11 @@ class Pace:
         rng: Source of the changes.
         low: Least cruising speed, metres a second; 0 makes the drive stop now and then.
         high: Greatest.
+        reach_m: How far it goes at most: it slows down on the way, and comes no farther; inf: no end.
     """
 
-    def __init__(self, rng: np.random.Generator, low: float, high: float) -> None:
-        self._rng, self._low, self._high = rng, low, high
+    def __init__(self, rng: np.random.Generator, low: float, high: float, reach_m: float = math.inf) -> None:
+        self._rng, self._low, self._high, self._reach = rng, low, high, reach_m
         self._knots = [(0.0, 0.0, self._cruise())]
 
     def _cruise(self) -> float:
@@ -85,7 +88,8 @@ class Pace:
         index = next(i for i in range(len(self._knots) - 1, -1, -1) if self._knots[i][0] <= time_s)
         (t0, s0, v0), (t1, _, v1) = self._knots[index], self._knots[index + 1]
         part = time_s - t0
-        return s0 + v0 * part + (v1 - v0) / (t1 - t0) * part * part / 2
+        distance = s0 + v0 * part + (v1 - v0) / (t1 - t0) * part * part / 2
+        return distance if math.isinf(self._reach) else self._reach * -math.expm1(-distance / self._reach)
 
     def _extend(self) -> None:
         t, s, v = self._knots[-1]
@@ -128,7 +132,7 @@ class Drive:
         code = [seed, *scene.encode()]
         self._scene = SCENES[scene](np.random.default_rng([*code, 1]))
         self._world = World(self._scene, seed, self._device)
-        self._pace = Pace(np.random.default_rng([*code, 2]), *self._scene.speed_mps)
+        self._pace = Pace(np.random.default_rng([*code, 2]), *self._scene.speed_mps, self._scene.reach_m)
         rng = np.random.default_rng([*code, 4])
         drawn = Mount(
             float(rng.uniform(*self._scene.camera_height_m)),

@@ -103,9 +103,7 @@ def window(build: Builder, palette: Palette, x: float, y: float, side: float, wi
     build.box((x, y - side * 0.08, 0.88), (width + 0.1, 0.2, 0.04), palette.trim, shadow=False)
 
 
-def thing(
-    build: Builder, palette: Palette, rng: Random, x: float, y: float, z: float, *, largest: float = 0.3
-) -> None:
+def thing(build: Builder, palette: Palette, rng: Random, x: float, y: float, z: float, *, largest: float = 0.3) -> None:
     """Put a small thing on the floor or on a surface at height z: a carton, a book, a cup, a bottle, a ball."""
     size = rng.uniform(0.05, largest, 3)
     colour = int(rng.choice([*palette.paints, *palette.pictures, palette.carton, palette.wood, palette.metal]))

@@ -13,6 +13,8 @@ from sidepth_core.data.synthetic.palette import Palette
 from sidepth_core.data.synthetic.path import Path
 from sidepth_core.data.synthetic.shapes import Builder
 from sidepth_core.data.synthetic.street import winding
+from sidepth_core.data.synthetic.traffic import ahead, queue
+from sidepth_core.data.synthetic.vehicles import TRAFFIC, drawn, vehicle
 from sidepth_core.data.synthetic.world import AHEAD, Passer
 
 LANE_M = 3.6
@@ -28,6 +30,7 @@ class Highway:
     camera_height_m = (1.0, 2.0)
     gaze = AHEAD
     ceiling_m = math.inf
+    reach_m = math.inf
     mover_count = 14
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -43,8 +46,11 @@ class Highway:
         # The line runs along the middle of the median; our side is on its right.
         self._inner = self._median / 2 + 0.6
         self._outer = self._inner + self._lanes * LANE_M
-        lane = int(rng.integers(0, self._lanes))
-        self.ego_d = -(self._inner + (lane + 0.5) * LANE_M)
+        self._own_lane = int(rng.integers(0, self._lanes))
+        self.ego_d = -(self._inner + (self._own_lane + 0.5) * LANE_M)
+        # Standing traffic on the other side, and on the lane beside ours.
+        self._oncoming = float(rng.uniform(0.3, 1.0)) * (rng.random() < 0.25)
+        self._beside = float(rng.uniform(0.3, 1.0)) * (rng.random() < 0.25)
         self.ground = self._ground(rng)
 
     def _ground(self, rng: np.random.Generator) -> Ground:
@@ -90,7 +96,23 @@ class Highway:
             for s in (10.0, 30.0):
                 self._at(build, first_s + s)
                 props.pole(build, p, 0, side * (verge + 0.5), 1.0, 0.12)
+        self._standing(rng, first_s, build, verge)
         return self._repairs(rng, first_s)
+
+    def _standing(self, rng: np.random.Generator, first_s: float, build: Builder, verge: float) -> None:
+        """Add what stands on other lanes and on the hard shoulder."""
+        ends, lanes = (first_s, first_s + self.piece_length), []
+        if self._oncoming:
+            lanes += [(self._inner + (lane + 0.5) * LANE_M, self._oncoming) for lane in range(self._lanes)]
+        if self._beside:
+            lanes.append(
+                (self.ego_d - LANE_M if self._own_lane < self._lanes - 1 else self.ego_d + LANE_M, self._beside)
+            )
+        for d, fill in lanes:
+            queue(rng, build, self.palette, self.path, ends, d, gap=(1.0, 12.0), fill=fill, towards=d > 0)
+        if self._shoulder > 2.4 and rng.random() < 0.12:
+            build.stand(*self.path.at(first_s + 20))
+            vehicle(build, self.palette, rng, drawn(rng, TRAFFIC), 0, 1.2 - verge)
 
     def _at(self, build: Builder, s: float) -> Builder:
         return build.stand(*self.path.at(s))
@@ -163,7 +185,13 @@ class Highway:
 
     def mover(self, rng: np.random.Generator, build: Builder) -> Passer:
         """Add a vehicle in one of the lanes, with us or on the other side."""
-        props.car(build, self.palette, rng, 0, 0)
-        towards = bool(rng.random() < 0.5)
-        d = self._inner + (int(rng.integers(0, self._lanes)) + 0.5) * LANE_M
-        return Passer(float(rng.uniform(14, 140)), d if towards else -d, TRAFFIC_MPS, towards)
+        body = drawn(rng, TRAFFIC)
+        vehicle(build, self.palette, rng, body, 0, 0)
+        towards = bool(rng.random() < 0.4)
+        lane = int(rng.integers(0, self._lanes))
+        d = self._inner + (lane + 0.5) * LANE_M
+        if towards:
+            return Passer(float(rng.uniform(3, 140)), d, TRAFFIC_MPS, towards=True)
+        # Beside us some are level with us.
+        near = ahead(rng, body) if lane == self._own_lane else float(rng.uniform(-6, 60))
+        return Passer(near, -d, TRAFFIC_MPS, towards=False)

@@ -53,10 +53,6 @@ class Palette:
             for _ in range(4)
         )
         self.paints = tuple(self.add(Material(self.paint(), grain=0.015, streak=0.03, stain=0.06)) for _ in range(8))
-        # The ends of the cars, in the order of their paints.
-        colours = [self.materials[row].colour for row in self.paints]
-        self.heads = tuple(self.add(_lights(colour, (0.92, 0.93, 0.95))) for colour in colours)
-        self.tails = tuple(self.add(_lights(colour, (0.7, 0.08, 0.06))) for colour in colours)
         self.facades = tuple(self.add(self.facade()) for _ in range(10))
         self.walls = tuple(self.add(self.wall()) for _ in range(5))
         self.roofs = tuple(
@@ -67,6 +63,79 @@ class Palette:
         self.signs = tuple(self.add(self.sign()) for _ in range(6))
         self.shops = tuple(self.add(self.shop()) for _ in range(4))
         self._add_interior()
+        # A generator of its own: what is added for vehicles changes nothing of what a seed drew for the rest.
+        self._rng = rng.spawn(1)[0]
+        self._add_vehicles([self.materials[row].colour for row in self.paints])
+
+    def _add_vehicles(self, colours: list[Colour]) -> None:
+        """Add what vehicles need; rows of windows, screens and panes are in the order of the paints."""
+        self.windows = tuple(self.add(self.window(colour, self.near(0.95), 0.86)) for colour in colours)
+        self.screens = tuple(self.add(self.window(colour, 9.0, 0.92)) for colour in colours)
+        self.panes = tuple(self.add(self.window((0.1, 0.1, 0.11), self.near(1.5), 0.94)) for _ in colours)
+        self.plates = tuple(
+            self.add(_plate(colour)) for colour in ((0.93, 0.93, 0.92), (0.93, 0.93, 0.92), (0.9, 0.72, 0.15))
+        )
+        self.head_lamp = self.add(Material((0.85, 0.87, 0.9), grain=0.1, glow=self.near(0.3, 0.9)))
+        self.tail_lamp = self.add(Material((0.5, 0.04, 0.04), grain=0.08))
+        self.brake_lamp = self.add(Material((0.95, 0.12, 0.08), grain=0.05, glow=1.1))
+        self.tarpaulins = tuple(self.add(self.tarpaulin()) for _ in range(5))
+        self.cargo_doors = tuple(self.add(self.cargo_door()) for _ in range(3))
+
+    def window(self, paint: Colour, period: float, fill: float) -> Material:
+        """Return glass between pillars of a paint, dark or with a little of the sky in it."""
+        glass = (
+            self.grey(0.06, 0.16, 0.02) if self._rng.random() < 0.7 else self.hsv((0.5, 0.62), (0.1, 0.35), (0.2, 0.5))
+        )
+        return Material(
+            paint,
+            accent=glass,
+            frame=(0.06, 0.06, 0.07),
+            period=(period, 9.0),
+            fill=(fill, 0.86),
+            border=(0.03, 0.05),
+            jitter=0.3,
+            grain=0.04,
+            streak=0.08,
+            stain=0.25,
+        )
+
+    def tarpaulin(self) -> Material:
+        """Return the side of a lorry: plain, ribbed, or with large letters."""
+        plain = self.grey(0.5, 0.95, 0.03) if self._rng.random() < 0.5 else self.hsv((0, 1), (0.3, 0.85), (0.2, 0.75))
+        style = self._rng.integers(3)
+        if style == 0:
+            return Material(plain, grain=0.02, streak=0.06, stain=0.1)
+        if style == 1:
+            return _rows(plain, self.near(0.85, 0.1), (self.near(0.4, 0.6), 9.0), 0.03, 0.0)
+        ink = self.hsv((0, 1), (0.2, 0.9), (0.1, 0.9))
+        size = self.near(0.9, 0.5)
+        return Material(
+            plain,
+            accent=ink,
+            frame=ink,
+            period=(size, size * 1.6),
+            fill=(0.62, 0.4),
+            jitter=0.2,
+            grain=0.02,
+            streak=0.05,
+            stain=0.1,
+        )
+
+    def cargo_door(self) -> Material:
+        """Return the rear of a lorry: two doors with a dark gap and bars."""
+        colour = self.grey(0.35, 0.95, 0.04) if self._rng.random() < 0.7 else self.hsv((0, 1), (0.3, 0.8), (0.2, 0.7))
+        return Material(
+            (0.1, 0.1, 0.1),
+            accent=colour,
+            frame=(colour[0] * 0.7, colour[1] * 0.7, colour[2] * 0.7),
+            period=(1.2, self.near(2.4, 0.5)),
+            fill=(0.97, 0.96),
+            border=(0.03, 0.02),
+            jitter=0.05,
+            grain=0.04,
+            streak=0.06,
+            stain=0.14,
+        )
 
     def _add_interior(self) -> None:
         self.trim = self.add(Material(self.grey(0.3, 0.9, 0.05), grain=0.03, streak=0.04, stain=0.04))
@@ -254,8 +323,6 @@ def _rows(colour: Colour, joint: float, period: tuple[float, float], jitter: flo
     )
 
 
-def _lights(paint: Colour, light: Colour) -> Material:
-    """Return the end of a car: a lamp on either side of the plate."""
-    return Material(
-        paint, accent=light, frame=light, period=(0.9, 9.0), fill=(0.32, 0.3), grain=0.02, streak=0.02, stain=0.03
-    )
+def _plate(ground: Colour) -> Material:
+    ink: Colour = (0.1, 0.1, 0.12)
+    return Material(ground, accent=ink, frame=ink, period=(0.065, 9.0), fill=(0.62, 0.62), jitter=0.3, grain=0.02)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
@@ -11,68 +10,6 @@ from sidepth_core.data.synthetic.palette import Palette
 from sidepth_core.data.synthetic.shapes import Builder, Kind
 
 Random = np.random.Generator
-
-
-class Body(NamedTuple):
-    """A kind of vehicle: length, width and height in metres, and where its windows begin, as a share of the height."""
-
-    length: float
-    width: float
-    height: float
-    belt: float
-
-
-CAR, VAN, LORRY = Body(4.3, 1.78, 1.48, 0.6), Body(4.9, 1.9, 1.95, 0.52), Body(7.5, 2.4, 3.1, 0.4)
-
-
-def car(build: Builder, palette: Palette, rng: Random, x: float, y: float, yaw: float = 0.0) -> None:
-    """Add a car, a van or a small lorry that points along yaw."""
-    build = build.within(x, y, yaw)
-    kind = (CAR, CAR, CAR, VAN, LORRY)[int(rng.integers(5))]
-    body = kind._replace(length=kind.length * rng.uniform(0.9, 1.1), height=kind.height * rng.uniform(0.94, 1.06))
-    number = int(rng.integers(len(palette.paints)))
-    paint, sill = palette.paints[number], body.belt * body.height
-    sides = (palette.tails[number], palette.heads[number], *(paint,) * 6)
-    build.box((0, 0, (sill + 0.22) / 2), (body.length, body.width, sill - 0.22), sides)
-    build.box((0, 0, 0.27), (body.length * 0.96, body.width * 0.94, 0.2), palette.dark)
-    _wheels(build, palette, body, 0.45 if kind is LORRY else 0.32)
-    if kind is LORRY:
-        _load(build, palette, rng, body, sill, paint)
-    else:
-        _cabin(build, palette, rng, body, sill, paint, slanted=kind is CAR)
-
-
-def _wheels(build: Builder, palette: Palette, body: Body, radius: float) -> None:
-    for along in (-0.31 * body.length, 0.31 * body.length):
-        for size, width, material in ((2.0, 1.02, palette.tyre), (1.2, 1.04, palette.hub)):
-            shape = (size * radius, size * radius, body.width * width)
-            build.add(Kind.CYLINDER, (along, 0, radius), shape, material, lie=True, shadow=False)
-
-
-def _load(build: Builder, palette: Palette, rng: Random, body: Body, sill: float, paint: int) -> None:
-    """Add a lorry's box and its driver's cabin."""
-    box = (body.length * 0.74, body.width * 1.03, body.height - sill)
-    build.box((-0.12 * body.length, 0, (sill + body.height) / 2), box, int(rng.choice(palette.walls)))
-    glass = palette.glass
-    faces = (paint, glass, paint, paint, paint, paint, glass, glass)
-    cabin = (body.length * 0.22, body.width * 0.96, 1.0)
-    build.add(Kind.CUT_BOX, (0.38 * body.length, 0, sill + 0.49), cabin, faces, cuts=((1.0, 0.0, 0.35, 1.05),))
-
-
-def _cabin(
-    build: Builder, palette: Palette, rng: Random, body: Body, sill: float, paint: int, *, slanted: bool
-) -> None:
-    """Add windows under a roof, slanted in front and behind."""
-    front, rear, share = (0.62, float(rng.uniform(0.2, 0.6)), 0.62) if slanted else (0.3, 0.08, 0.8)
-    glass, height = palette.glass, body.height - sill
-    planes = ((1.0, 0.0, front / 2, 1 - front / 2), (-1.0, 0.0, rear / 2, 1 - rear / 2))
-    build.add(
-        Kind.CUT_BOX,
-        (-0.075 * body.length, 0, sill + height / 2 - 0.01),
-        (body.length * share, body.width * 0.88, height),
-        (glass, glass, glass, glass, paint, paint, glass, glass),
-        cuts=planes,
-    )
 
 
 def tree(build: Builder, palette: Palette, rng: Random, x: float, y: float, scale: float = 1.0) -> None:
@@ -208,13 +145,23 @@ def bin_or_box(build: Builder, palette: Palette, rng: Random, x: float, y: float
 
 
 def pedestrian(build: Builder, palette: Palette, rng: Random, x: float, y: float) -> None:
-    """Add a standing person: legs, body, head."""
-    height = rng.uniform(1.5, 1.9)
-    shirt, trousers = rng.choice(palette.paints, 2)
-    build.add(Kind.CYLINDER, (x, y + 0.09, height * 0.23), (0.17, 0.17, height * 0.46), int(trousers))
-    build.add(Kind.CYLINDER, (x, y - 0.09, height * 0.23), (0.17, 0.17, height * 0.46), int(trousers))
-    build.add(Kind.ELLIPSOID, (x, y, height * 0.64), (0.32, 0.5, height * 0.44), int(shirt))
-    build.add(Kind.ELLIPSOID, (x, y, height * 0.93), (0.2, 0.18, 0.25), palette.skin)
+    """Add a person who stands or strides, turned anyhow: legs, body, arms, head, hair, some with a bag."""
+    build = build.within(x, y, float(rng.uniform(-math.pi, math.pi)))
+    height = float(rng.uniform(1.5, 1.9) if rng.random() < 0.88 else rng.uniform(1.0, 1.45))
+    shirt, trousers, bag = (int(row) for row in rng.choice((*palette.paints, palette.dark), 3))
+    stride, wide = float(rng.uniform(0, 0.16)), float(rng.uniform(0.9, 1.25))
+    for side, step in ((-1, stride), (1, -stride)):
+        build.add(Kind.CYLINDER, (step, 0.09 * side, height * 0.24), (0.15, 0.15, height * 0.48), trousers)
+        build.box((step + 0.06, 0.09 * side, 0.04), (0.26, 0.1, 0.08), palette.dark, shadow=False)
+        arm = (-step * 0.8, 0.24 * wide * side, height * 0.63)
+        build.add(Kind.ELLIPSOID, arm, (0.14 + stride, 0.12, height * 0.36), shirt, shadow=False)
+    build.add(Kind.ELLIPSOID, (0, 0, height * 0.65), (0.28 * wide, 0.44 * wide, height * 0.42), shirt)
+    build.add(Kind.ELLIPSOID, (0.02, 0, height * 0.92), (0.2, 0.17, 0.25), palette.skin)
+    build.add(
+        Kind.ELLIPSOID, (-0.02, 0, height * 0.95), (0.21, 0.19, 0.2), int(rng.choice((palette.dark, palette.bark)))
+    )
+    if rng.random() < 0.35:
+        build.box((-0.22, 0, height * 0.66), (0.2, 0.3, 0.42), bag)
 
 
 def wood(build: Builder, palette: Palette, rng: Random, y: float, length: float) -> None:

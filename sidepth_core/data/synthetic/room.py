@@ -33,6 +33,7 @@ class Room:
     speed_mps = (0.0, 0.5)
     camera_height_m = (0.2, 1.8)
     gaze = Gaze(pitch=(0.12, 0.25), roll=(0.0, 0.07), yaw=(0.0, 2.0))
+    reach_m = math.inf
     mover_count = 0
     ego_d = 0.0
 

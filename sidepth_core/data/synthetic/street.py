@@ -13,6 +13,8 @@ from sidepth_core.data.synthetic.light import outdoors
 from sidepth_core.data.synthetic.palette import Palette
 from sidepth_core.data.synthetic.path import Path
 from sidepth_core.data.synthetic.shapes import Builder
+from sidepth_core.data.synthetic.traffic import ahead, queue
+from sidepth_core.data.synthetic.vehicles import PARKED, RIDERS, TRAFFIC, drawn, vehicle
 from sidepth_core.data.synthetic.world import AHEAD, Passer
 
 
@@ -41,6 +43,7 @@ class Street:
     camera_height_m = (0.3, 2.0)
     gaze = AHEAD
     ceiling_m = math.inf
+    reach_m = math.inf
     mover_count = 8
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -56,6 +59,7 @@ class Street:
         self._gap_chance = float(rng.uniform(0.05, 0.35))
         self._tree_chance = float(rng.uniform(0.0, 0.7))
         self._car_chance = float(rng.uniform(0.25, 0.85))
+        self._oncoming = float(rng.uniform(0.3, 1.0)) * (rng.random() < 0.3)
         self.ego_d = -self._lane / 2
         self.ground = self._ground(rng)
 
@@ -88,6 +92,9 @@ class Street:
                 patches.append(Patch(first_s + 9, first_s + 17, low, high, (0.36, 0.36, 0.37)))
             self._houses(rng, first_s, build, side, opening=opening)
             self._kerbside(rng, first_s, build, side, clear=crossing or opening)
+        if self._oncoming:
+            ends, gap = (first_s, first_s + self.piece_length), (1.0, 6.0)
+            queue(rng, build, self.palette, self.path, ends, self._lane / 2, gap=gap, fill=self._oncoming, towards=True)
         return patches
 
     def _repair(self, rng: np.random.Generator, first_s: float) -> Patch:
@@ -124,25 +131,27 @@ class Street:
     def _kerbside(self, rng: np.random.Generator, first_s: float, build: Builder, side: float, *, clear: bool) -> None:
         p = self.palette
         kerb = side * (self._road + 0.5)
+        if self._parking and not clear:
+            ends, d, gap = (first_s, first_s + self.piece_length), side * (self._road - 1.05), (0.6, 1.8)
+            queue(rng, build, p, self.path, ends, d, shares=PARKED, gap=gap, fill=self._car_chance, towards=side > 0)
         for s in np.arange(2.0, self.piece_length, 6.0):
-            self._at(build, first_s + s)
-            if self._parking and not clear and rng.random() < self._car_chance:
-                turned = 0.0 if side < 0 else math.pi
-                props.car(
-                    build, p, rng, rng.uniform(-0.4, 0.4), side * (self._road - 1.05), turned + rng.normal(0, 0.02)
-                )
             self._at(build, first_s + s + 3)
             if rng.random() < self._tree_chance:
                 props.tree(build, p, rng, 0, kerb + side * 0.4, 0.75)
             elif rng.random() < 0.25:
                 props.bin_or_box(build, p, rng, 0, side * (self._road + rng.uniform(0.6, self._pavement - 0.3)))
-            elif rng.random() < 0.2:
-                props.pedestrian(build, p, rng, 0, side * (self._road + rng.uniform(0.6, self._pavement - 0.2)))
+            elif rng.random() < 0.25:
+                props.pedestrian(build, p, rng, 0, side * (self._road + rng.uniform(0.4, self._pavement - 0.2)))
         self._at(build, first_s + 13)
         if rng.random() < 0.6:
             props.street_lamp(build, p, rng, 0, kerb, side)
         if rng.random() < 0.35:
             props.traffic_sign(build, p, rng, 5, kerb)
+        self._at(build, first_s + float(rng.uniform(1, self.piece_length - 1)))
+        if rng.random() < 0.15:
+            vehicle(build, p, rng, drawn(rng, RIDERS), 0, side * (self._lane - 0.35), math.pi if side > 0 else 0.0)
+        elif rng.random() < 0.1:
+            props.pedestrian(build, p, rng, 0, side * (self._lane - 0.2))
 
     def mover(self, rng: np.random.Generator, build: Builder) -> Passer:
         """Add a car that drives, or a person who walks, with us or towards us."""
@@ -150,6 +159,13 @@ class Street:
             props.pedestrian(build, self.palette, rng, 0, 0)
             side = float(rng.choice([-1, 1]))
             return Passer(float(rng.uniform(8, 60)), side * (self._road + 0.8), 1.3, towards=True)
-        props.car(build, self.palette, rng, 0, 0)
+        if rng.random() < 0.2:
+            rider = drawn(rng, RIDERS)
+            vehicle(build, self.palette, rng, rider, 0, 0)
+            return Passer(float(rng.uniform(5, 40)), 0.4 - self._lane, TRAFFIC_MPS, towards=False)
+        body = drawn(rng, TRAFFIC)
+        vehicle(build, self.palette, rng, body, 0, 0)
         towards = bool(rng.random() < 0.6)
-        return Passer(float(rng.uniform(10, 120)), (1 if towards else -1) * self._lane / 2, TRAFFIC_MPS, towards)
+        if towards:
+            return Passer(float(rng.uniform(3, 120)), self._lane / 2, TRAFFIC_MPS, towards=True)
+        return Passer(ahead(rng, body), -self._lane / 2, TRAFFIC_MPS, towards=False)

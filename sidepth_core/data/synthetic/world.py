@@ -19,8 +19,8 @@ from sidepth_core.data.synthetic.sky import Sky
 from sidepth_core.data.synthetic.textures import MaterialTable
 
 KEPT_PIECES = 64
-MIN_GAP_M = 10.0
-"""Two moving things on one lane are at least this far apart."""
+MIN_GAP_M = 16.0
+"""The middles of two moving things on one lane are at least this far apart."""
 ROUND_M = 160.0
 """Oncoming things start again this far ahead when they have passed."""
 PASSED_M = 15.0
@@ -87,6 +87,7 @@ class Scene(Protocol):
         camera_height_m: Least and greatest height of the camera, metres.
         gaze: Where its cameras look.
         ceiling_m: How high the ceiling is, metres; inf under the sky.
+        reach_m: How far the drive gets before it stands for good; inf without an end.
         ego_d: Where the drive keeps, metres left of the line.
         mover_count: How many things move, where that is asked for.
     """
@@ -102,6 +103,7 @@ class Scene(Protocol):
     camera_height_m: tuple[float, float]
     gaze: Gaze
     ceiling_m: float
+    reach_m: float
     ego_d: float
     mover_count: int
 
@@ -175,7 +177,9 @@ class World:
 def _motion(pace: Callable[[float], float], passer: Passer) -> Callable[[float], float]:
     """Return where a thing is at a time: with us it keeps near, towards us it comes again and again."""
     if not passer.towards:
-        return lambda time_s: pace(time_s) + passer.ahead + 6 * math.sin(pace(time_s) / 40)
+        # The nearer it is, the less its distance changes: nothing comes to within the camera.
+        wander = min(6.0, 0.15 * abs(passer.ahead))
+        return lambda time_s: pace(time_s) + passer.ahead + wander * math.sin(pace(time_s) / 40)
 
     def oncoming(time_s: float) -> float:
         ours = pace(time_s)
