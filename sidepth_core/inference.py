@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from pathlib import Path
 
@@ -18,8 +19,16 @@ from sidepth_core.depth_maps import resize_depth
 from sidepth_core.engines import Target, make_engine
 from sidepth_core.errors import ConfigError, ImageFormatError, ScaleError
 from sidepth_core.geometry import disparity_to_depth
-from sidepth_core.models import STRIDE, DepthNet, nearest_multiple
-from sidepth_core.zoom import canonical_to_metric, flip_average, zoom_average
+from sidepth_core.models import STRIDE, DepthNet, nearest_multiple, size_of_shape
+from sidepth_core.zoom import Size, canonical_to_metric, flip_average, zoom_average
+
+NEARLY_SQUARE = 0.1
+"""Log of how far from square pixels may be before the trained size is left."""
+
+MANY_PIXELS = 1.5
+"""How many times more or fewer pixels than in training are worth a warning."""
+
+logger = logging.getLogger(__name__)
 
 
 class DepthEstimator:
@@ -30,7 +39,7 @@ class DepthEstimator:
     Attributes:
         info: What is known about its checkpoint.
         device: Where it runs.
-        size: Height and width at which the network sees images, pixels.
+        size: Height and width that were given for the network, else those it was trained at, pixels; see network_size.
         engine_name: The engine that runs, one of ENGINES.
         precision: What it computes in, one of PRECISIONS.
         engine_note: Why another engine runs than the one asked for; empty where it is the one.
@@ -58,7 +67,8 @@ class DepthEstimator:
             device: 'auto' for a GPU where there is one, else as torch names it.
             engine: One of ENGINES.
             precision: One of PRECISIONS.
-            size: Height and width for the network, multiples of 32; None for what it was trained at.
+            size: Height and width for the network, multiples of 32; None follows the shape of the images, with about as
+                many pixels as it was trained with.
             flip: Average with the mirrored image; twice the time.
             zoom: Average with zoomed views; three times the time.
 
@@ -68,10 +78,14 @@ class DepthEstimator:
         self.info = info
         self.device = choose_device(device)
         self.size = _checked_size(size or (info.image_height, info.image_width))
+        if size and (warning := size_warning(info, self.size)):
+            logger.warning(warning)
         self.flip = flip
         self.zoom = zoom
         running = make_engine(engine, depth_net, Target(self.device, precision, self.size))
         self._engine, self.engine_name, self.precision, self.engine_note = running
+        # Compiling for another shape takes a minute, which no frame can wait for.
+        self._follows = size is None and self.engine_name != 'compiled'
 
     @classmethod
     def load(
@@ -92,7 +106,7 @@ class DepthEstimator:
             device: These and the others: see DepthEstimator.
             engine: One of ENGINES.
             precision: One of PRECISIONS.
-            size: Height and width for the network; None for what it was trained at.
+            size: Height and width for the network; None follows the shape of the images.
             flip: Average with the mirrored image.
             zoom: Average with zoomed views.
 
@@ -143,18 +157,34 @@ class DepthEstimator:
         depth = resize_depth(self.depth(pixels, focal_px), height, width)
         return np.ascontiguousarray(depth[0, 0].cpu().numpy())
 
+    def network_size(self, *images: Size) -> Size:
+        """Return the height and width at which the network sees images of these heights and widths, in one pass.
+
+        It is the one given; else of about as many pixels as it was trained with, in the shape of the images, so that
+        their pixels stay square. Images of several shapes share that of their mean. The engine 'compiled' keeps the
+        size that it was made for.
+        """
+        if not self._follows:
+            return self.size
+        shape = math.exp(sum(math.log(width / height) for height, width in images) / len(images))
+        height, width = self.size
+        if abs(math.log(shape * height / width)) < NEARLY_SQUARE:
+            return self.size
+        return size_of_shape(height * width, shape)
+
     @torch.no_grad()
-    def depth(self, images: Tensor, focal_px: Tensor | None = None) -> Tensor:
+    def depth(self, images: Tensor, focal_px: Tensor | None = None, size: Size | None = None) -> Tensor:
         """Return the depth of a batch at the network's size.
 
         Args:
             images: RGB, (B, 3, H, W), uint8, or floating point in 0..1, on any device; any size.
-            focal_px: Focal lengths of these images, (B,), pixels at their width; needed by checkpoints of the canonical
+            focal_px: Focal lengths of these images, (B,), pixels at their size; needed by checkpoints of the canonical
                 zoom convention only.
+            size: Height and width (h, w) for the network; None for what network_size says of these images.
 
         Returns:
-            Depth along the optical axis, (B, 1, h, w) float32 on the estimator's device, with (h, w) = size;
-            `depth_maps.resize_depth` brings it to another size.
+            Depth along the optical axis, (B, 1, h, w) float32 on the estimator's device; `depth_maps.resize_depth`
+            brings it to another size.
 
         Raises:
             ImageFormatError: If the images have another shape or type.
@@ -164,35 +194,37 @@ class DepthEstimator:
             raise ImageFormatError(
                 f'images are {tuple(images.shape)} {images.dtype}: expected (B, 3, H, W), uint8 or floating point'
             )
-        factor = self._focal_factor(images, focal_px)
-        depth = 1 / self._inverse_depth(self._prepared(images))
+        size = size or self.network_size((images.shape[-2], images.shape[-1]))
+        factor = self._focal_factor(images, focal_px, size)
+        depth = 1 / self._inverse_depth(self._prepared(images, size))
         return depth if factor is None else canonical_to_metric(depth, factor, 1.0)
 
-    def farthest(self, images: Tensor, focal_px: Tensor | None = None) -> Tensor:
+    def farthest(self, images: Tensor, focal_px: Tensor | None = None, size: Size | None = None) -> Tensor:
         """Return the largest depth that the checkpoint can say for each of these images, (B,) float32.
 
         Args:
             images: As `depth` takes them.
             focal_px: As `depth` takes them.
+            size: As `depth` takes it.
 
         Raises:
             ScaleError: If the checkpoint needs focal lengths and there are none.
         """
         far = torch.full((len(images),), self.info.max_depth_m, device=self.device)
-        factor = self._focal_factor(images, focal_px)
+        factor = self._focal_factor(images, focal_px, size or self.network_size((images.shape[-2], images.shape[-1])))
         return far if factor is None else far * factor
 
     def warm_up(self, batch: int = 1) -> None:
         """Run once, so that the first real batch of this size takes no longer than the others."""
         self.depth(torch.zeros(batch, 3, *self.size), torch.ones(batch))
 
-    def _prepared(self, images: Tensor) -> Tensor:
-        """Return images as the network takes them: float32 in 0..1, of its size, on its device."""
+    def _prepared(self, images: Tensor, size: Size) -> Tensor:
+        """Return images as the network takes them: float32 in 0..1, of that size, on its device."""
         images = images.to(self.device, non_blocking=True)
         if images.dtype != torch.uint8 or self.device.type != 'cpu':
             images = _in_unit_range(images)
-        if images.shape[-2:] != self.size:  # on a CPU in uint8, which is several times faster there
-            images = F.interpolate(images, size=self.size, mode='bilinear', align_corners=False, antialias=True)
+        if images.shape[-2:] != size:  # on a CPU in uint8, which is several times faster there
+            images = F.interpolate(images, size=size, mode='bilinear', align_corners=False, antialias=True)
         return _in_unit_range(images)
 
     def _inverse_depth(self, images: Tensor) -> Tensor:
@@ -209,7 +241,7 @@ class DepthEstimator:
         chosen = mirrored if self.flip else predict
         return zoom_average(chosen, images) if self.zoom else chosen(images, 1.0)
 
-    def _focal_factor(self, images: Tensor, focal_px: Tensor | None) -> Tensor | None:
+    def _focal_factor(self, images: Tensor, focal_px: Tensor | None, size: Size) -> Tensor | None:
         """Return what depth is multiplied by for the canonical zoom convention, (B,); None for the invariant one."""
         reference = self.info.focal_px
         if reference is None:
@@ -220,8 +252,25 @@ class DepthEstimator:
                 'give the camera, so that its depth can be put right'
             )
         # The geometric mean of fx and fy at the network's input: a network judges distance by size in its own pixels.
-        resized = math.sqrt(self.size[0] * self.size[1] / (images.shape[-1] * images.shape[-2]))
+        resized = math.sqrt(size[0] * size[1] / (images.shape[-1] * images.shape[-2]))
         return focal_px.to(self.device, torch.float32) * (resized / reference)
+
+
+def size_warning(info: CheckpointInfo, size: Size) -> str:
+    """Return what to expect of a network size far from the trained one; empty where it is near.
+
+    Args:
+        info: What is known about the weights.
+        size: Height and width for the network, pixels.
+    """
+    pixels = size[0] * size[1] / (info.image_width * info.image_height)
+    if abs(math.log(pixels)) < math.log(MANY_PIXELS):
+        return ''
+    return (
+        f'network size {size[1]}x{size[0]} has {pixels:.2g} times the pixels of '
+        f'{info.image_width}x{info.image_height}, at which these weights were trained: their depth is biased, by tens '
+        'of percent at four times the pixels. Take a size of about as many pixels, or fine-tune at this one'
+    )
 
 
 def choose_device(device: str | torch.device = 'auto') -> torch.device:

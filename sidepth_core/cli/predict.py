@@ -92,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
     add('--no-figures', action='store_true', help='write no colour figures')
     add('--span', type=float, nargs=2, metavar=('NEAR', 'FAR'), help='depths of the first and last colour, metres')
     add('--post', choices=('none', 'flip', 'zoom'), default='none', help='average with mirrored or zoomed passes')
-    add('--size', metavar='WxH', help='size for the network, multiples of 32; by default what it was trained at')
+    add('--size', metavar='WxH', help="size for the network, multiples of 32; by default of the image's shape")
     add('--device', default='auto', help='auto, cpu, cuda, cuda:1, ...')
     add('--engine', choices=ENGINES, default='eager', help='how the network runs (eager)')
     add('--precision', choices=PRECISIONS, default='float32', help='what it computes in (float32)')
@@ -272,6 +272,7 @@ def figure(view: View, depth: DepthMap, span: tuple[float, float], estimator: De
 def write_description(options: argparse.Namespace, estimator: DepthEstimator, view: View) -> None:
     """Write what the numbers mean, and the camera of the rectified images where it is known."""
     scale = VALUES_PER_METRE.get(options.format)
+    height, width = estimator.network_size((view.camera.height, view.camera.width))
     lost = estimator.info.scale == 'metric' and not is_metric(estimator, view)
     description = {
         'source': options.source,
@@ -280,7 +281,7 @@ def write_description(options: argparse.Namespace, estimator: DepthEstimator, vi
         'scale_note': UNKNOWN_CAMERA if lost else estimator.info.scale_note,
         'format': options.format,
         'depth_scale': scale,
-        'network_size': f'{estimator.size[1]}x{estimator.size[0]}',
+        'network_size': f'{width}x{height}',
         'engine': estimator.engine_name,
         'precision': estimator.precision,
         'post_processing': options.post,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -97,6 +98,7 @@ def nearest_multiple(length: float) -> int:
     return max(STRIDE, round(length / STRIDE) * STRIDE)
 
 
+@functools.lru_cache(maxsize=256)
 def size_of_shape(area: float, shape: float) -> tuple[int, int]:
     """Return the height and width, multiples of STRIDE, that come nearest to an area and a width over height.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from sidepth_core.camera import Camera
 from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, load_checkpoint
 from sidepth_core.geometry import disparity_to_depth
+from sidepth_core.inference import size_warning
 from sidepth_core.models import DepthNet, PoseNet
 from sidepth_core.models.pretrained import describe_weights
 from sidepth_core.training.settings import Recipe
@@ -18,6 +20,8 @@ from sidepth_core.zoom import Size, canonical_to_metric, focal_length
 
 PRIOR_FIELD_OF_VIEW_DEG = 75.0
 """Horizontal field of view that a learned camera starts from; webcams and robot cameras have 55 to 95."""
+
+logger = logging.getLogger(__name__)
 
 
 class LearnedCamera(nn.Module):
@@ -115,6 +119,8 @@ def make_networks(recipe: Recipe) -> Networks:
         return Networks(depth_net, pose_net, replace(info, pretrained=source))
     start = starting_checkpoint(recipe)
     info = recipe.model.describe(start.info)
+    if warning := size_warning(start.info, (info.image_height, info.image_width)):
+        logger.warning(warning)
     depth_net = start.depth_net
     if (info.backbone, info.decoder_channels) != (depth_net.backbone, depth_net.decoder_channels):
         depth_net = DepthNet(info.backbone, decoder_channels=info.decoder_channels)

@@ -34,23 +34,29 @@ class Model(NamedTuple):
         """Where images go."""
         return self.estimator.device
 
-    def depth(self, images: Sequence[Tensor], focal_px: Tensor) -> Tensor:
-        """Return depth of images (1, 3, H, W) uint8 of any sizes in one pass: (B, 1, h, w) at the network's size.
+    def network_size(self, images: Sequence[Tensor]) -> tuple[int, int]:
+        """Return the height and width at which the network sees images (1, 3, H, W) in one pass."""
+        return self.estimator.network_size(*((image.shape[-2], image.shape[-1]) for image in images))
+
+    def depth(self, images: Sequence[Tensor], focal_px: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Return depth of images (1, 3, H, W) uint8 of any sizes in one pass: (B, 1, h, w).
 
         Args:
             images: Rectified, on the device.
             focal_px: Focal length of each, (B,), pixels of that image; of a squeezed one the geometric mean.
+            size: Height and width (h, w) for the network; None for what network_size says.
         """
+        size = size or self.network_size(images)
         if len({image.shape for image in images}) > 1:
-            height, width = self.estimator.size
+            height, width = size
             areas = torch.tensor([image.shape[-2] * image.shape[-1] for image in images])
             focal_px = focal_px * (height * width / areas).sqrt()
             images = [resized_image(image, height, width) for image in images]
-        return self.estimator.depth(torch.cat(list(images)), focal_px.to(self.device))
+        return self.estimator.depth(torch.cat(list(images)), focal_px.to(self.device), size)
 
-    def farthest(self, image: Tensor, focal_px: Tensor) -> Tensor:
+    def farthest(self, image: Tensor, focal_px: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Return the largest depth that the weights can say of one image, (1,); arguments as above."""
-        return self.estimator.farthest(image, focal_px.to(self.device))
+        return self.estimator.farthest(image, focal_px.to(self.device), size)
 
 
 def resized_image(image: Tensor, height: int, width: int) -> Tensor:

@@ -91,7 +91,8 @@ class Settings:
     precision: str = parameter('float32', 'Number format inside the network.', choices=PRECISIONS)
     network_size: str = parameter(
         '',
-        "Size at which the network sees the image, as WIDTHxHEIGHT in multiples of 32; empty for the checkpoint's own.",
+        'Size at which the network sees the image, as WIDTHxHEIGHT in multiples of 32; empty for the shape of the '
+        'image with about as many pixels as the checkpoint was trained with.',
     )
     device: str = parameter('auto', 'Where the network runs: auto, cpu, cuda or cuda:N.', read_only=True)
     threads: int = parameter(

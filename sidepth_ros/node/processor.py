@@ -153,7 +153,7 @@ class Processor:
         sky = None
         if settings.sky_gate:
             # What the weights put farthest is sky too, for a camera whose metres end before sky_depth does.
-            farthest = FAR_END * scale.factor * model.farthest(image, _focal_px(target))
+            farthest = FAR_END * scale.factor * model.farthest(image, _focal_px(target), _size(depth))
             sky = sky_mask(depth, farthest.clamp(max=settings.sky_depth))
         gated = self._gated(view, full, depth, sky, confidence, settings)
         return Estimate(
@@ -210,10 +210,10 @@ def _confidence(kind: str, depth: Tensor, images: list[Tensor], focal: Tensor, m
     It judges depth and never changes it: what is published must not depend on who subscribes to what else.
     """
     if kind == 'flip':
-        mirrored = model.depth([image.flip(-1) for image in images], focal).flip(-1)
+        mirrored = model.depth([image.flip(-1) for image in images], focal, _size(depth)).flip(-1)
         return consistency(depth, mirrored)
     middles = [_middle(image) for image in images]
-    zoomed = model.depth(middles, focal)
+    zoomed = model.depth(middles, focal, _size(depth))
     height, width = depth.shape[-2:]
     top, left = round(height * ZOOM_BORDER), round(width * ZOOM_BORDER)
     inner = resize_depth(zoomed, height - 2 * top, width - 2 * left)
@@ -222,6 +222,11 @@ def _confidence(kind: str, depth: Tensor, images: list[Tensor], focal: Tensor, m
         depth[..., top : height - top, left : width - left], inner
     )
     return confidence
+
+
+def _size(depth: Tensor) -> tuple[int, int]:
+    """Return height and width of the network's map."""
+    return int(depth.shape[-2]), int(depth.shape[-1])
 
 
 def _middle(image: Tensor) -> Tensor:

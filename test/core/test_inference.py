@@ -79,6 +79,45 @@ def test_images_of_another_size_are_resized_without_aliasing(estimator: DepthEst
     torch.testing.assert_close(depth, estimator.depth(small), rtol=0.02, atol=0)
 
 
+@pytest.mark.parametrize(
+    ('image', 'size'),
+    [
+        ((64, 96), (64, 96)),
+        ((480, 720), (64, 96)),
+        ((100, 160), (64, 96)),
+        ((96, 300), (32, 96)),
+        ((300, 150), (128, 64)),
+    ],
+)
+def test_the_network_sees_images_in_their_own_shape(
+    image: tuple[int, int], size: tuple[int, int], estimator: DepthEstimator
+) -> None:
+    assert estimator.depth(torch.rand(1, 3, *image)).shape[-2:] == size
+    given = DepthEstimator(network(), INFO, device='cpu', size=(64, 96))
+    assert given.depth(torch.rand(1, 3, *image)).shape[-2:] == (64, 96)
+
+
+def test_images_of_several_shapes_share_the_size_of_their_mean_shape(estimator: DepthEstimator) -> None:
+    assert estimator.network_size((96, 300), (300, 96)) == estimator.network_size((100, 100)) == (96, 96)
+
+
+def test_metres_stay_where_the_network_follows_the_shape() -> None:
+    canonical = DepthEstimator(network(), CANONICAL, device='cpu')
+    far = canonical.farthest(torch.rand(1, 3, 96, 300), torch.tensor([100.0]))
+    at_input = 100 * (32 * 96 / (96 * 300)) ** 0.5  # the network sees 96x32 pixels
+    torch.testing.assert_close(far, torch.tensor([INFO.max_depth_m * at_input / 80]))
+
+
+@pytest.mark.parametrize(
+    ('size', 'warned'), [((64, 96), False), ((64, 128), False), ((96, 128), True), ((32, 64), True)]
+)
+def test_a_size_of_many_more_or_fewer_pixels_than_trained_is_warned_of(
+    size: tuple[int, int], warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    DepthEstimator(network(), INFO, device='cpu', size=size)
+    assert ('times the pixels of 96x64, at which these weights were trained' in caplog.text) is warned
+
+
 def test_the_network_size_can_be_another_than_the_trained_one() -> None:
     smaller = DepthEstimator(network(), INFO, device='cpu', size=(32, 64))
     assert smaller.depth(torch.rand(2, 3, 64, 96)).shape == (2, 1, 32, 64)
@@ -125,13 +164,12 @@ def test_the_invariant_convention_needs_no_camera(estimator: DepthEstimator) -> 
     np.testing.assert_array_equal(estimator(image), estimator(image, Camera(96, 64, 300, 300, 48, 32)))
 
 
-def test_convention_canonical_depth_grows_with_the_focal_length(estimator: DepthEstimator) -> None:
+def test_convention_canonical_depth_grows_with_the_focal_length() -> None:
     """Reference 80 px at 96x64. 192x64 with f = 90 is squeezed to fx = 45, fy = 90: sqrt(45 * 90) = 63.64 px."""
-    canonical = DepthEstimator(network(), CANONICAL, device='cpu')
+    canonical = DepthEstimator(network(), CANONICAL, device='cpu', size=(64, 96))
     image = random_image(64, 192)
-    expected = estimator(image) * (63.6396 / 80)
+    expected = DepthEstimator(network(), INFO, device='cpu', size=(64, 96))(image) * (63.6396 / 80)
     np.testing.assert_allclose(canonical(image, Camera(192, 64, 90, 90, 95.5, 31.5)), expected, rtol=1e-5)
-    assert canonical.size == (64, 96)
     np.testing.assert_allclose(canonical(image, Camera(192, 64, 45, 180, 95.5, 31.5)), expected, rtol=1e-5)
 
 

@@ -38,11 +38,11 @@ class BrightnessModel:
         self.one_sided = one_sided
         self.estimator = self
 
-    def farthest(self, image: Tensor, focal_px: Tensor) -> Tensor:
+    def farthest(self, image: Tensor, focal_px: Tensor, _size: tuple[int, int]) -> Tensor:
         assert len(image) == len(focal_px) == 1
         return torch.tensor([self.far])
 
-    def depth(self, images: list[Tensor], focal_px: Tensor) -> Tensor:
+    def depth(self, images: list[Tensor], focal_px: Tensor, _size: tuple[int, int] | None = None) -> Tensor:
         assert len(images) == len(focal_px)
         grey = torch.cat([image.float().mean(1, keepdim=True) for image in images])
         depth = 1 + torch.nn.functional.avg_pool2d(grey, 2) / 25.5
@@ -196,7 +196,7 @@ def test_cameras_of_different_sizes_share_a_batch() -> None:
     calls = []
 
     class Counting(BrightnessModel):
-        def depth(self, images: list[Tensor], focal_px: Tensor) -> Tensor:
+        def depth(self, images: list[Tensor], focal_px: Tensor, _size: tuple[int, int] | None = None) -> Tensor:
             assert focal_px.tolist() == pytest.approx([math.sqrt(100.0 * 105.0), 50.0])
             calls.append([tuple(image.shape) for image in images])
             return torch.full((2, 1, 32, 64), 4.0)
