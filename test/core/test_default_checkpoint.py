@@ -7,11 +7,13 @@ import pytest
 
 from sidepth_core.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint, load_info
 from sidepth_core.data.frames import Frame
-from sidepth_core.data.synthetic import SCENES, SyntheticSource
+from sidepth_core.data.synthetic import SyntheticSource
 from sidepth_core.evaluation.depth_metrics import DepthProtocol, score_constant, score_image
 from sidepth_core.evaluation.evaluated_model import load_model
 from sidepth_core.inference import DepthEstimator
 
+SCENES = ('street', 'highway', 'corridor')
+"""The scenes of its training."""
 TAKES = 5
 """Worlds a scene; training used seeds from 1000 on."""
 
