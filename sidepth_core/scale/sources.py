@@ -99,7 +99,8 @@ def make_scale_source(name: str, *, metric_weights: bool, factor: float, metric_
             raise ScaleError(
                 "scale_source is 'checkpoint' but these weights have no metric scale: "
                 'use a checkpoint trained with speeds or odometry (its model.json says "scale": "metric"), '
-                "or set scale_source to 'fixed' with scale_factor in metres per unit of depth, "
+                "or set scale_source to 'camera_height', 'odometry', 'range' or 'auto' to measure it, "
+                "or to 'fixed' with scale_factor in metres per unit of depth, "
                 "or set scale_source to 'relative' to publish depth without a unit"
             )
         return ConstantScale(name, Scale(1.0, metric=True, uncertainty=metric_error))

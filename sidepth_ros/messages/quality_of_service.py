@@ -14,9 +14,9 @@ except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
 
 
-def input_qos() -> QoSProfile:
-    """Return sensor-data QoS with the newest message only: an old image is of no use."""
-    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+def input_qos(depth: int = 1) -> QoSProfile:
+    """Return sensor-data QoS with the newest message only: an old image is of no use; more for what adds up."""
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 def output_qos() -> QoSProfile:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
+from geometry_msgs.msg import Vector3Stamped
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
@@ -11,13 +14,23 @@ from torch.nn import functional as F
 
 from sidepth_core.colour_maps import colour_depth
 from sidepth_core.depth_maps import RayCache, point_cloud, to_millimetres
+from sidepth_core.scale import Scale
 from sidepth_ros.messages import CloudBuffer, ImageBuffer, camera_info_message, output_qos, overridable
 from sidepth_ros.node.parameters import Settings
 from sidepth_ros.node.processor import Estimate
 
-IMAGES = {'depth/image': '32FC1', 'depth/image_raw': '16UC1', 'depth/image_color': 'rgb8', 'depth/confidence': '32FC1'}
+IMAGES = {
+    'depth/image': '32FC1',
+    'depth/image_raw': '16UC1',
+    'depth/image_color': 'rgb8',
+    'depth/confidence': '32FC1',
+    'depth/relative': '32FC1',
+}
 """The image topics with their encodings."""
-INFO, POINTS = 'depth/camera_info', 'depth/points'
+INFO, POINTS, SCALE = 'depth/camera_info', 'depth/points', 'depth/scale'
+SCALE_TOPICS = frozenset({SCALE})
+RELATIVE_TOPICS = frozenset({'depth/relative', 'depth/image_color', 'depth/confidence', INFO, SCALE})
+"""What may be published of depth that has no metres yet."""
 
 
 class CameraOutput:
@@ -29,7 +42,7 @@ class CameraOutput:
     """
 
     def __init__(self, node: LifecycleNode, prefix: str) -> None:
-        types = {**dict.fromkeys(IMAGES, Image), INFO: CameraInfo, POINTS: PointCloud2}
+        types = {**dict.fromkeys(IMAGES, Image), INFO: CameraInfo, POINTS: PointCloud2, SCALE: Vector3Stamped}
         self._publishers = {
             topic: node.create_lifecycle_publisher(
                 kind, f'{prefix}{topic}', output_qos(), qos_overriding_options=overridable()
@@ -51,6 +64,8 @@ class CameraOutput:
 
     def publish(self, estimate: Estimate, header: Header, settings: Settings, wanted: frozenset[str]) -> None:
         """Publish an estimate on the topics that are wanted, under the header of its image."""
+        if SCALE in wanted:
+            self._publishers[SCALE].publish(scale_message(estimate.scale, header))
         if INFO in wanted:
             self._publishers[INFO].publish(camera_info_message(estimate.camera, header))
         for topic in IMAGES:
@@ -67,6 +82,17 @@ class CameraOutput:
         return point_cloud(estimate.depth, directions, colour, stride)
 
 
+def scale_message(scale: Scale, header: Header) -> Vector3Stamped:
+    """Return a scale as a message: x metres a unit of depth, y standard deviation as a share of x, z age in seconds.
+
+    NaN is not known. No standard message is made for a number with its uncertainty; this one every plotter draws.
+    """
+    message = Vector3Stamped(header=header)
+    message.vector.x = scale.factor if scale.metric else math.nan
+    message.vector.y, message.vector.z = scale.uncertainty, scale.age_s
+    return message
+
+
 def colour_at(estimate: Estimate) -> Tensor:
     """Return an estimate's rectified image at the size of its depth map, (3, H, W) uint8."""
     size = estimate.depth.shape
@@ -77,9 +103,11 @@ def colour_at(estimate: Estimate) -> Tensor:
 
 
 def _pixels(topic: str, estimate: Estimate, settings: Settings) -> Tensor | None:
-    """Return the pixels of an image topic; None where there are none: nobody asked for a confidence in time."""
+    """Return the pixels of an image topic; None where there are none: no confidence in time, no relative depth."""
     if topic == 'depth/image':
         return estimate.depth
+    if topic == 'depth/relative':
+        return None if estimate.scale.metric else estimate.depth
     if topic == 'depth/image_raw':
         return to_millimetres(estimate.depth)
     if topic == 'depth/confidence':

@@ -18,6 +18,7 @@ from std_srvs.srv import Trigger
 from sidepth_core.checkpoint import HUB, load_info
 from sidepth_core.errors import ScaleError, SidepthError
 from sidepth_core.inference import DepthEstimator
+from sidepth_core.scale import MEASURED_SOURCES
 from sidepth_ros.messages import stamp_ns
 from sidepth_ros.node.camera_input import CameraInput
 from sidepth_ros.node.camera_output import CameraOutput
@@ -25,6 +26,8 @@ from sidepth_ros.node.declare import as_parameters, declare, values_of
 from sidepth_ros.node.diagnostics import Swap, array_of, camera_status, input_facts, model_status, status
 from sidepth_ros.node.model import Loader, Model, describe, free_memory, load_estimator, make_scale, same_model
 from sidepth_ros.node.parameters import MODEL_PARAMETERS, Settings
+from sidepth_ros.node.scale_inputs import ScaleInputs
+from sidepth_ros.node.scale_report import scale_findings, scale_values
 from sidepth_ros.node.snapshot import list_checkpoints, save_snapshot
 from sidepth_ros.node.statistics import Statistics
 from sidepth_ros.node.stream import DepthWorker, Stream
@@ -55,7 +58,8 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
         if self._settings.threads:
             torch.set_num_threads(self._settings.threads)
         self._streams: dict[str, Stream] = {}
-        self._worker = DepthWorker(self._streams, self._now_ns, self._warn)
+        self._scale_inputs = ScaleInputs(self)
+        self._worker = DepthWorker(self._streams, self._now_ns, self._warn, self._scale_inputs.around)
         self._loaded_event = self.create_guard_condition(self._on_loaded)
         self._loader = Loader(len(self._settings.cameras), self._loaded_event.trigger)
         self._listen()
@@ -83,6 +87,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
         """Stop working, whatever the state."""
         for stream in self._streams.values():
             stream.input.unsubscribe()
+        self._scale_inputs.unsubscribe()
         self._worker.stop()
 
     def _now_ns(self) -> int:
@@ -120,10 +125,15 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
             self._settings.image_transport,
             statistics,
             deliver=lambda frame: self._worker.deliver(name, frame),
-            jumped=lambda: self._worker.forget(name),
+            jumped=lambda: self._jumped(name),
             warn=self._warn,
         )
         return Stream(name, source, CameraOutput(self, prefix), statistics)
+
+    def _jumped(self, name: str) -> None:
+        """Forget what was learned: a camera's stamps went back."""
+        self._worker.forget(name)
+        self._scale_inputs.forget()
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the cameras."""
@@ -131,6 +141,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
 
     def _activate(self) -> None:
         self._use_settings()
+        self._scale_inputs.subscribe(self._settings)
         self._worker.start()
         for stream in self._streams.values():
             stream.input.subscribe()
@@ -237,6 +248,9 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
                 # The new scale source is for the weights that are being loaded: until then the old one stays.
                 return
             raise
+        old, new = self._used, self._settings
+        if self._is_active and (old.scale_source, old.transforms) != (new.scale_source, new.transforms):
+            self._scale_inputs.subscribe(new)
         self._used = self._settings
         self._worker.configure(Model(self._estimator, scale), self._settings)
 
@@ -320,9 +334,13 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
     def _camera_status(self, stream: Stream) -> DiagnosticStatus:
         report = stream.statistics.report()
         found = findings(report, input_facts(self, stream.input), self._settings)
-        return camera_status(
-            self._status_name(stream.name or 'camera'), report, found, idle=not stream.output.wanted()
-        )
+        values: dict[str, object] = {}
+        if self._used.scale_source in MEASURED_SOURCES:
+            silent = self._scale_inputs.silent()
+            found = [*found, *scale_findings(stream.scale, silent, self._used)]
+            values = {**scale_values(stream.scale), **self._scale_inputs.counts()}
+        name = self._status_name(stream.name or 'camera')
+        return camera_status(name, report, found, values, idle=not stream.output.wanted())
 
     def _status_name(self, part: str) -> str:
         # With the namespace: /diagnostics is one topic for all robots.

@@ -13,6 +13,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
 from sidepth_core.inference import DepthEstimator
+from sidepth_core.scale import MEASURED_SOURCES
 from sidepth_ros.node.camera_input import CameraInput
 from sidepth_ros.node.parameters import Settings
 from sidepth_ros.node.statistics import Percentiles, Report
@@ -69,8 +70,10 @@ def input_facts(node: Node, source: CameraInput) -> InputFacts:
     )
 
 
-def camera_status(name: str, report: Report, found: Sequence[Finding], *, idle: bool) -> DiagnosticStatus:
-    """Return the status of one camera."""
+def camera_status(
+    name: str, report: Report, found: Sequence[Finding], more: Mapping[str, object], *, idle: bool
+) -> DiagnosticStatus:
+    """Return the status of one camera, with more values at its end."""
     message = '; '.join(finding.sentence for finding in found)
     if not message:
         message = 'nobody subscribes' if idle else f'{report.rate_out:.1f} depth images a second'
@@ -86,6 +89,7 @@ def camera_status(name: str, report: Report, found: Sequence[Finding], *, idle: 
         'messages lost by the transport': report.lost,
         'jumps back in time': report.jumps,
         **{f'dropped: {reason}': count for reason, count in sorted(report.dropped.items())},
+        **more,
     }
     level = max((finding.level for finding in found), default=Level.OK)
     return status(name, level, message, values)
@@ -114,7 +118,7 @@ def model_status(
         'precision': estimator.precision,
         'device': str(estimator.device),
         'scale source': settings.scale_source,
-        'scale factor': settings.scale_factor if settings.scale_source == 'fixed' else 1.0,
+        **({'scale factor': constant} if (constant := _constant_scale(settings)) is not None else {}),
         'scale': info.scale_note or info.scale,
         **_percentiles('time per batch', durations),
         **memory(estimator.device),
@@ -126,6 +130,13 @@ def model_status(
     if message:
         return status(name, Level.WARN, message, values)
     return status(name, Level.OK, 'loading another model beside this one' if swap.is_loading else 'running', values)
+
+
+def _constant_scale(settings: Settings) -> float | None:
+    """Return the factor of a scale that is not measured; None where it is, and each camera has its own."""
+    if settings.scale_source in MEASURED_SOURCES:
+        return None
+    return settings.scale_factor if settings.scale_source == 'fixed' else 1.0
 
 
 def memory(device: torch.device) -> dict[str, float]:

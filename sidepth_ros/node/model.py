@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from sidepth_core.checkpoint import CheckpointInfo
 from sidepth_core.errors import SidepthError
 from sidepth_core.inference import DepthEstimator
-from sidepth_core.scale import ScaleSource, make_scale_source
+from sidepth_core.scale import MEASURED_SOURCES, MeterSettings, ScaleSource, make_scale_source
 from sidepth_ros.node.parameters import MODEL_PARAMETERS, Settings
 
 
@@ -23,11 +23,11 @@ class Model(NamedTuple):
 
     Attributes:
         estimator: The network on its device.
-        scale_source: What makes metres of its depth.
+        scale_source: What makes metres of its depth: a constant, or how it is measured.
     """
 
     estimator: DepthEstimator
-    scale_source: ScaleSource
+    scale_source: ScaleSource | MeterSettings
 
     @property
     def device(self) -> torch.device:
@@ -66,13 +66,22 @@ def resized_image(image: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(image, size=(height, width), mode='bilinear', align_corners=False, antialias=True)
 
 
-def make_scale(settings: Settings, info: CheckpointInfo) -> ScaleSource:
-    """Return the scale source that the settings ask for, of weights with that info.
+def make_scale(settings: Settings, info: CheckpointInfo) -> ScaleSource | MeterSettings:
+    """Return the scale source that the settings ask for, of weights with that info, or how to measure it.
 
     Raises:
         ScaleError: If the weights are not metric and nothing makes them so.
     """
     metric = info.scale == 'metric'
+    if settings.scale_source in MEASURED_SOURCES:
+        return MeterSettings(
+            settings.scale_source,
+            settings.scale_filter,
+            metric_weights=metric,
+            shape_error=info.shape_error,
+            fit_shift=settings.range_shift,
+            min_distance_m=settings.odometry_distance,
+        )
     return make_scale_source(settings.scale_source, metric_weights=metric, factor=settings.scale_factor)
 
 

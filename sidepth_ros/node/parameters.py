@@ -17,7 +17,8 @@ from sidepth_core.colour_maps import COLOR_MAPS
 from sidepth_core.engines import ENGINES, PRECISIONS
 from sidepth_core.errors import ConfigError
 from sidepth_core.gates import EDGE_STEP
-from sidepth_core.scale import SCALE_SOURCES
+from sidepth_core.scale import SCALE_SOURCES, FilterSettings
+from sidepth_ros.node.static_transforms import parse_transforms
 
 Value = bool | int | float | str | tuple[str, ...]
 """What a parameter can hold."""
@@ -102,11 +103,84 @@ class Settings:
     # Scale
     scale_source: str = parameter(
         'checkpoint',
-        'Where metres come from: checkpoint (the weights are metric), fixed (scale_factor), relative (no unit).',
+        'Where metres come from: checkpoint (the weights are metric), fixed (scale_factor), camera_height, odometry or '
+        'range (measured by these), auto (the surest of all that there is), relative (no unit).',
         choices=SCALE_SOURCES,
     )
     scale_factor: float = parameter(
         1.0, "Metres per unit of the network's depth, for scale_source fixed.", low=1e-6, high=1e6
+    )
+
+    camera_height: float = parameter(
+        0.0,
+        "Height of the camera over the ground, metres, for scale_source camera_height; 0 takes it, and the camera's "
+        'pitch and roll, from TF: ground_frame to the frame of the images.',
+        low=0.0,
+        high=1000.0,
+    )
+    camera_pitch: float = parameter(
+        0.0, 'How far the camera looks down, degrees; counts with camera_height above 0.', low=-80.0, high=80.0
+    )
+    camera_roll: float = parameter(
+        0.0,
+        'How far the camera is turned clockwise, as seen from behind, degrees; counts with camera_height above 0.',
+        low=-180.0,
+        high=180.0,
+    )
+    ground_frame: str = parameter('base_footprint', 'Frame whose origin lies on the ground, its z axis up.')
+    transforms: tuple[str, ...] = parameter(
+        ('',),
+        "Static transforms, each 'PARENT CHILD X Y Z ROLL PITCH YAW' (metres, radians): for installs without tf2_ros, "
+        'and for what TF does not say. They win over TF.',
+    )
+    odometry_type: str = parameter(
+        'odometry',
+        'Type of the topic odometry: odometry (nav_msgs/Odometry), twist (geometry_msgs/TwistStamped) or '
+        'twist_with_covariance (geometry_msgs/TwistWithCovarianceStamped).',
+        choices=('odometry', 'twist', 'twist_with_covariance'),
+        read_only=True,
+    )
+    odometry_distance: float = parameter(
+        0.2, 'Odometry and images are compared over no shorter way, metres.', low=0.01, high=100.0
+    )
+    range_type: str = parameter(
+        'scan',
+        'Type of the topic range: scan (sensor_msgs/LaserScan), cloud (PointCloud2), range (Range), or depth (an Image '
+        "of depth that is registered to the camera's, known pixels may be few).",
+        choices=('scan', 'cloud', 'range', 'depth'),
+        read_only=True,
+    )
+    range_shift: bool = parameter(
+        False, 'Fit a shift in inverse depth too, for weights that know depth up to scale and shift.'
+    )
+    scale_drift: float = parameter(
+        0.02,
+        'How far a measured scale may wander: standard deviation as a share after one second, growing with its root.',
+        low=1e-4,
+        high=1.0,
+    )
+    scale_gate: float = parameter(
+        3.0, 'Measurements further from the scale than so many standard deviations are outliers.', low=1.0, high=100.0
+    )
+    scale_jump: int = parameter(
+        20, 'After so many outliers in a row that agree the scale jumps to them; 0 for never.', low=0, high=10000
+    )
+    scale_max_std: float = parameter(
+        0.5, 'A measured scale less certain than this share is in ERROR.', low=0.01, high=10.0
+    )
+    scale_timeout: float = parameter(
+        60.0, 'A scale that was not measured for longer is in ERROR, seconds; 0 for never.', low=0.0, high=86400.0
+    )
+    scale_on_error: str = parameter(
+        'publish',
+        'What becomes of depth while a measured scale is in ERROR: publish it, or stop.',
+        choices=('publish', 'stop'),
+    )
+    scale_before: str = parameter(
+        'nothing',
+        'What is published before the first estimate of a measured scale: nothing, or relative (depth without a unit, '
+        'on depth/relative, and its colours; never on the topics that promise metres).',
+        choices=('nothing', 'relative'),
     )
 
     # Input
@@ -274,6 +348,10 @@ class Settings:
             yield f"network_size is {self.network_size!r}, expected WIDTHxHEIGHT in multiples of 32, such as '640x192'"
         if self.confidence_gate and self.confidence == 'none':
             yield "confidence_gate needs confidence 'flip' or 'zoom'"
+        try:
+            parse_transforms(self.transforms)
+        except ConfigError as error:
+            yield str(error)
         names = self.cameras
         named = names == ('',) or all(map(CAMERA_NAME.fullmatch, names))
         if not names or not named or len(set(names)) != len(names):
@@ -286,6 +364,13 @@ class Settings:
             ConfigError: As the constructor does.
         """
         return replace(self, **cast('Any', dict(values)))
+
+    @property
+    def scale_filter(self) -> FilterSettings:
+        """How a measured scale is filtered."""
+        return FilterSettings(
+            self.scale_drift, self.scale_gate, self.scale_jump, self.scale_max_std, self.scale_timeout
+        )
 
     @property
     def network_shape(self) -> tuple[int, int] | None:
@@ -304,6 +389,9 @@ SPECS: dict[str, Spec] = {item.name: Spec(name=item.name, **item.metadata['spec'
 
 MODEL_PARAMETERS = frozenset({'checkpoint', 'engine', 'precision', 'network_size'})
 """Those whose change loads a model beside the running one."""
+
+MOUNT_PARAMETERS = frozenset({'camera_height', 'camera_pitch', 'camera_roll', 'ground_frame', 'transforms'})
+"""Those whose change makes worthless what was measured of the scale."""
 
 def misspelt(given: Iterable[str]) -> list[str]:
     """Return a sentence on each name that is nearly one of ours: ROS drops what no node declares without a word."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import cv2
@@ -21,7 +22,7 @@ from sidepth_core.data.frames import Image
 from sidepth_core.depth_maps import rays, resize_depth
 from sidepth_core.gates import border_mask, consistency, edge_mask, sky_mask
 from sidepth_core.rectify import fold_radius, rectification_grid, rectification_maps
-from sidepth_core.scale import Scale
+from sidepth_core.scale import MeterSettings, Moment, Scale, ScaleMeter, Surroundings
 from sidepth_core.stabiliser import Stabiliser
 from sidepth_ros.messages import Calibration
 from sidepth_ros.node.model import Model
@@ -44,6 +45,7 @@ class View(NamedTuple):
         calibration: Its camera, and the rectified one.
         stamp_ns: Time of exposure.
         wants_confidence: Whether somebody wants the confidence.
+        surroundings: What else is known of its scale; None where that is not measured.
     """
 
     name: str
@@ -51,6 +53,7 @@ class View(NamedTuple):
     calibration: Calibration
     stamp_ns: int
     wants_confidence: bool = False
+    surroundings: Surroundings | None = None
 
 
 class Estimate(NamedTuple):
@@ -84,10 +87,37 @@ class Processor:
     def __init__(self) -> None:
         self._maps: dict[tuple[str, str], tuple[Calibration, _Maps]] = {}
         self._stabilisers: dict[str, Stabiliser] = {}
+        self._meters: dict[str, ScaleMeter] = {}
+
+    def twin(self) -> Processor:
+        """Return another one that knows the scales that this one has measured, and nothing else of its past."""
+        other = Processor()
+        for name, meter in self._meters.items():
+            other.meter_of(name, meter.settings).restore(meter.states())
+        return other
+
+    def meter(self, name: str) -> ScaleMeter | None:
+        """Return what measures a camera's scale; None where that is not measured."""
+        return self._meters.get(name)
+
+    def meter_of(self, name: str, settings: MeterSettings) -> ScaleMeter:
+        """Return what measures a camera's scale in that way; what was learned before in another way goes along."""
+        known = self._meters.get(name)
+        if known is None or known.settings != settings:
+            self._meters[name] = ScaleMeter(settings)
+            if known is not None:
+                self._meters[name].restore(known.states(), known.refused())
+        return self._meters[name]
+
+    def forget_scales(self) -> None:
+        """Forget all that was measured of scales: what they were measured by has changed."""
+        self._meters.clear()
 
     def reset(self, name: str) -> None:
         """Forget what was learned from a camera's past: time jumped, or its lens changed."""
         self._stabilisers.pop(name, None)
+        if name in self._meters:
+            self._meters[name].reset()
 
     @torch.inference_mode()
     def __call__(self, views: Sequence[View], model: Model, settings: Settings) -> list[Estimate]:
@@ -144,8 +174,11 @@ class Processor:
         else:
             self._stabilisers.pop(view.name, None)
         target = view.calibration.target
-        scale = model.scale_source(depth[0], target, view.stamp_ns)
-        depth = depth * scale.factor
+        scale = self._scale(view, image, depth[0], model)
+        if not scale.metric and scale.source:
+            # Not measured yet: gates that count in metres would compare them with depth that has none.
+            settings = replace(settings, range_gate=False, sky_gate=False)
+        depth = scale.apply(depth)
         width, height = _output_size(target, depth, settings)
         full = resize_depth(depth, height, width)
         if confidence is not None:
@@ -163,6 +196,22 @@ class Processor:
             None if confidence is None else confidence[0, 0],
             scale,
         )
+
+    def _scale(self, view: View, image: Tensor, depth: Tensor, model: Model) -> Scale:
+        """Return the scale of a view's map, (1, h, w), measuring it where that was asked for."""
+        target, source = view.calibration.target, model.scale_source
+        if not isinstance(source, MeterSettings):
+            self._meters.pop(view.name, None)
+            return source(depth, target, view.stamp_ns)
+        meter = self.meter_of(view.name, source)
+        if view.surroundings is None:
+            return meter.scale(view.stamp_ns)
+        camera = target.resized(int(depth.shape[-1]), int(depth.shape[-2]))
+
+        def look() -> tuple[Image, Camera]:
+            return image[0].permute(1, 2, 0).cpu().numpy(), target
+
+        return meter(Moment(depth, camera, view.stamp_ns, look), view.surroundings)
 
     def _gated(
         self,

@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 import torch
 
+from sidepth_core.camera import Camera
 from sidepth_core.errors import ConfigError, ImageFormatError, ImageSizeError
 from sidepth_core.images import check_size
+from sidepth_core.scale import Scale, SourceReport, Surroundings
 from sidepth_ros.messages import (
     MISMATCH,
     Calibration,
@@ -26,9 +28,9 @@ from sidepth_ros.messages import (
     stamp_ns,
 )
 from sidepth_ros.node.camera_input import CameraInput
-from sidepth_ros.node.camera_output import CameraOutput
+from sidepth_ros.node.camera_output import RELATIVE_TOPICS, SCALE_TOPICS, CameraOutput
 from sidepth_ros.node.model import Model, describe
-from sidepth_ros.node.parameters import Settings
+from sidepth_ros.node.parameters import MOUNT_PARAMETERS, Settings
 from sidepth_ros.node.pipeline import Mailbox, Worker
 from sidepth_ros.node.processor import Estimate, Processor, View
 from sidepth_ros.node.statistics import Percentiles, Statistics
@@ -39,8 +41,14 @@ BAD_IMAGE = 'image that cannot be decoded'
 TOO_LARGE = 'larger than max_image_pixels'
 BAD_INFO = 'camera_info that cannot be used'
 FAILED = 'failure in processing'
+NO_SCALE = 'scale not known yet'
+BAD_SCALE = 'scale in ERROR'
 STOP_TIMEOUT_S = 1.0
 """How long a batch at work may take to end when the node stops."""
+
+
+Around = Callable[[str, Camera, int, Settings], Surroundings | None]
+"""Tells what else is known of an image's scale: from its frame, its rectified camera, its time and the settings."""
 
 
 @dataclass
@@ -54,6 +62,21 @@ class Stream:
     calibrations: CalibrationCache = field(default_factory=CalibrationCache)
     calibration: Calibration | None = None
     latest: Frame | None = None
+    scale: ScaleStatus | None = None
+
+
+class ScaleStatus(NamedTuple):
+    """What is known of a camera's measured scale after its newest image.
+
+    Attributes:
+        scale: The scale that its depth was given.
+        reports: How each source does.
+        contradictions: Sentences on those that cannot both be right.
+    """
+
+    scale: Scale
+    reports: list[SourceReport]
+    contradictions: list[str]
 
 
 class Work(NamedTuple):
@@ -72,10 +95,15 @@ class DepthWorker:
         streams: The cameras by name.
         now_ns: The node's clock.
         warn: Called with a sentence for the log.
+        around: Called with the camera's frame, its rectified camera, an image's time and the settings: what else is
+            known of its scale.
     """
 
-    def __init__(self, streams: Mapping[str, Stream], now_ns: Callable[[], int], warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, streams: Mapping[str, Stream], now_ns: Callable[[], int], warn: Callable[[str], None], around: Around
+    ) -> None:
         self._streams = streams
+        self._around = around
         self._now_ns = now_ns
         self._warn = warn
         self._codec = make_codec()
@@ -91,6 +119,8 @@ class DepthWorker:
         if self._configuration is not None and self._configuration[0].estimator is not model.estimator:
             # Another network has another scale: its first map must not be smoothed towards the old one's last.
             self._processor = Processor()
+        elif self._configuration is not None and not same_mount(self._configuration[1], settings):
+            self._processor.forget_scales()
         self._configuration = (model, settings)
 
     def start(self) -> None:
@@ -139,7 +169,7 @@ class DepthWorker:
         model, settings = self._configuration
         view = self._view(stream, stream.latest, settings, wants_confidence=True)
         with self._busy:
-            return stream.latest, Processor()([view], model, settings)[0]
+            return stream.latest, self._processor.twin()([view._replace(surroundings=None)], model, settings)[0]
 
     def _wait_s(self) -> float:
         single = len(self._streams) == 1 or self._configuration is None
@@ -208,13 +238,35 @@ class DepthWorker:
                 self._warn(f'{stream.input.info_topic}: {doubt}')
             if doubt := darkness(frame.image, image):
                 self._warn(f'{stream.input.image_topic}: {doubt}')
-        return View(stream.name, image, calibration, stamp_ns(frame.image.header), wants_confidence)
+        header = frame.image.header
+        around = self._around(header.frame_id, calibration.target, stamp_ns(header), settings)
+        return View(stream.name, image, calibration, stamp_ns(header), wants_confidence, around)
 
     def _publish(self, work: Work, estimate: Estimate, settings: Settings) -> None:
-        work.stream.output.publish(estimate, work.frame.image.header, settings, work.wanted)
+        meter, scale, wanted = self._processor.meter(work.view.name), estimate.scale, work.wanted
+        work.stream.scale = None if meter is None else ScaleStatus(scale, meter.reports(), meter.contradictions())
+        reason = withheld(scale, settings)
+        if reason:
+            wanted &= RELATIVE_TOPICS if not scale.metric and settings.scale_before == 'relative' else SCALE_TOPICS
+        work.stream.output.publish(estimate, work.frame.image.header, settings, wanted)
+        if reason and not wanted - SCALE_TOPICS:
+            self._drop(work.stream, reason, scale.fault or f'scale_source is {settings.scale_source}')
+            return
         latency_s = (self._now_ns() - work.view.stamp_ns) * 1e-9
         work.stream.statistics.published(latency_s, time.monotonic() - work.frame.received_s)
 
     def _drop(self, stream: Stream, reason: str, detail: str) -> None:
         if stream.statistics.dropped(reason, detail):
             self._warn(f'{stream.input.image_topic}: {reason}: {detail}')
+
+
+def withheld(scale: Scale, settings: Settings) -> str:
+    """Return why depth of that scale is not published on the topics that promise metres; empty where it is."""
+    if not scale.metric and scale.source:
+        return NO_SCALE
+    return BAD_SCALE if scale.fault and settings.scale_on_error == 'stop' else ''
+
+
+def same_mount(first: Settings, second: Settings) -> bool:
+    """Return whether two settings say the same of where the camera and the sensors sit."""
+    return all(getattr(first, name) == getattr(second, name) for name in MOUNT_PARAMETERS)

@@ -20,7 +20,7 @@ def test_config_file_is_what_the_table_says() -> None:
 
 def test_config_file_gives_the_defaults() -> None:
     values = yaml.safe_load(CONFIG.read_text())['/**']['ros__parameters']
-    values['cameras'] = tuple(values['cameras'])
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     assert Settings(**values) == Settings()
 
 
