@@ -7,7 +7,7 @@ Convention: pixel centres lie at integers, so pixel (u, v) has its centre at (u,
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -17,6 +17,15 @@ from sidepth_core.errors import ConfigError
 
 DISTORTION_LENGTHS = {'plumb_bob': (4, 5), 'rational_polynomial': (8, 12, 14), 'equidistant': (4,)}
 """How many coefficients each lens model of sensor_msgs/CameraInfo has, in OpenCV's order."""
+
+LARGEST_SIDE = 65536
+"""Pixels of the widest image that a camera takes."""
+LARGEST_FOCAL_PX = 1e7
+"""Pixels; a telescope has a hundredth of it."""
+FARTHEST_AXIS = 20.0
+"""Focal lengths from the optical axis to the image, where that is a crop: 87 degrees, where a pinhole ends."""
+LARGEST_COEFFICIENT = 1e6
+"""Of a lens; telephoto lenses, whose rays lie near the axis, reach thousands."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +43,8 @@ class Camera:
         distortion: The lens coefficients in OpenCV's order; empty for a rectified camera.
 
     Raises:
-        ConfigError: If the size or a focal length is not positive, a number is not finite, or the distortion
-            model is unknown or has another number of coefficients.
+        ConfigError: If the size or a focal length is not positive, a number is not finite or beyond what any camera
+            has, or the distortion model is unknown or has another number of coefficients.
     """
 
     width: int
@@ -52,18 +61,36 @@ class Camera:
         faults = []
         if self.width < 1 or self.height < 1:
             faults.append(f'size {self.width}x{self.height} is empty')
+        if max(self.width, self.height) > LARGEST_SIDE:
+            faults.append(f'size {self.width}x{self.height} is beyond {LARGEST_SIDE}')
         if not all(math.isfinite(value) for value in (self.fx, self.fy, self.cx, self.cy, *self.distortion)):
             faults.append('a number is not finite')
         elif self.fx <= 0 or self.fy <= 0:
             faults.append(
                 f'focal lengths fx={self.fx:g}, fy={self.fy:g} are not positive (an uncalibrated driver sends zeros)'
             )
+        else:
+            faults += self._absurdities()
         if self.distortion_model and self.distortion_model not in DISTORTION_LENGTHS:
             faults.append(f'distortion model {self.distortion_model!r} is not one of {", ".join(DISTORTION_LENGTHS)}')
         elif len(self.distortion) not in DISTORTION_LENGTHS.get(self.distortion_model, (0,)):
             faults.append(f'{len(self.distortion)} coefficients do not fit distortion model {self.distortion_model!r}')
         if faults:
             raise ConfigError(f'camera cannot be used: {"; ".join(faults)}')
+
+    def _absurdities(self) -> Iterator[str]:
+        """Yield what no camera has, of finite numbers: it comes from a file that is damaged or of something else."""
+        if max(self.fx, self.fy) > LARGEST_FOCAL_PX:
+            yield f'focal lengths fx={self.fx:g}, fy={self.fy:g} are beyond {LARGEST_FOCAL_PX:g} pixels'
+        aside = max(-self.cx, self.cx - self.width) / self.fx, max(-self.cy, self.cy - self.height) / self.fy
+        if max(aside) > FARTHEST_AXIS:
+            yield (
+                f'principal point ({self.cx:g}, {self.cy:g}) is more than {FARTHEST_AXIS:g} focal lengths outside of a '
+                f'{self.width}x{self.height} image'
+            )
+        largest = max(map(abs, self.distortion), default=0.0)
+        if largest > LARGEST_COEFFICIENT:
+            yield f'lens coefficient {largest:g} is beyond {LARGEST_COEFFICIENT:g}'
 
     @classmethod
     def pinhole(cls, width: int, height: int, fov_deg: float) -> Camera:
@@ -167,5 +194,5 @@ class Camera:
             )
         except KeyError as error:
             raise ConfigError(f'camera needs width, height, fx, fy, cx, cy: {error.args[0]!r} is missing') from None
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ConfigError(f'camera has a value that is not a number: {error}') from error

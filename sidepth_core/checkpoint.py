@@ -27,6 +27,7 @@ from sidepth_core.errors import CheckpointError, ConfigError
 from sidepth_core.models import DepthNet, PoseNet
 from sidepth_core.models.dabnet import load_dabnet_state_dict
 from sidepth_core.models.state_dicts import check_tensors, shapes_of
+from sidepth_core.structured_text import read_json
 
 __all__ = [
     'DEFAULT_CHECKPOINT',
@@ -264,10 +265,10 @@ def _content(path: Path) -> bytes:
 def _read_info(path: Path) -> tuple[CheckpointInfo, dict[str, str]]:
     """Return the info, and the digests of the files with the weights."""
     try:
-        fields: Any = json.loads(path.read_bytes())
+        fields: Any = read_json(path.read_bytes())
     except FileNotFoundError:
         raise CheckpointError(f'{str(path)!r} is missing: expected the description of {WEIGHTS_FILE}') from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise CheckpointError(f'{str(path)!r} is not JSON, is it truncated? {error}') from error
     required = DIGEST_FIELDS[WEIGHTS_FILE]
     if not isinstance(fields, dict) or not isinstance(fields.get(required), str):

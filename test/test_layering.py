@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 ROS = ('rclpy', 'sidepth_ros', 'cv_bridge', 'launch', 'launch_ros', 'builtin_interfaces', 'std_srvs')
 
 FLOORS = (
-    {'errors', 'image_headers', 'threads', 'old_names'},
+    {'errors', 'image_headers', 'structured_text', 'threads', 'old_names'},
     {'camera', 'images', 'precision'},
     {'geometry', 'rectify', 'stabiliser', 'gates', 'depth_maps', 'colour_maps'},
     {'models', 'losses', 'zoom'},

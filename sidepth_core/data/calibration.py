@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sidepth_core.camera import DISTORTION_LENGTHS, Camera
 from sidepth_core.errors import ConfigError, DatasetError
+from sidepth_core.structured_text import read_json, read_yaml
 
 MODEL_NAMES = {
     'plumb_bob': 'plumb_bob',
@@ -149,8 +147,8 @@ def read_calibration(path: Path) -> Camera:
     """
     text = path.read_text(encoding='utf-8')
     try:
-        return _camera_from_mapping(json.loads(text) if path.suffix == '.json' else yaml.safe_load(_plain(text)))
-    except (ConfigError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+        return _camera_from_mapping(read_json(text) if path.suffix == '.json' else read_yaml(_plain(text)))
+    except (ConfigError, ValueError, TypeError, KeyError, OverflowError) as error:
         reason = f'{error.args[0]!r} is missing' if isinstance(error, KeyError) else str(error)
         raise DatasetError(
             f'calibration {str(path)!r} cannot be used: {reason}. Expected the YAML of camera_calibration or a JSON '

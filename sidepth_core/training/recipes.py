@@ -20,6 +20,7 @@ from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter
 
 from sidepth_core.errors import ConfigError, did_you_mean
 from sidepth_core.old_names import current_option, current_recipe
+from sidepth_core.structured_text import read_yaml
 from sidepth_core.training.settings import Recipe
 
 COMMENT_WIDTH = 110
@@ -161,9 +162,9 @@ def read_settings(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     if path.resolve() in above:
         raise ConfigError(f'recipes rest on each other in a circle: {" -> ".join(str(each) for each in chain)}')
     try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except yaml.YAMLError as error:
-        raise ConfigError(f'{str(path)!r} is no YAML: {_one_line(str(error))}') from error
+        content = read_yaml(path.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise ConfigError(f'{str(path)!r} is no YAML: {error}') from error
     if not isinstance(content, Mapping):
         raise ConfigError(f'{str(path)!r} is no recipe: expected a mapping of settings, got {type(content).__name__}')
     own = current_recipe({key: value for key, value in content.items() if key != BASE})

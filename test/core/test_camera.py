@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -49,6 +51,32 @@ def test_a_pinhole_sees_the_field_of_view_it_was_made_for() -> None:
 
 def test_matrix_is_the_intrinsic_matrix() -> None:
     np.testing.assert_array_equal(CAMERA.matrix, [[400, 0, 310], [0, 300, 110], [0, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    ('fields', 'words'),
+    [
+        ({'cx': 99999.0}, r'principal point \(99999, 110\) is more than 20 focal lengths outside of a 640x200 image'),
+        ({'cy': -99999.0}, r'principal point \(310, -99999\) is more than 20'),
+        ({'distortion_model': 'plumb_bob', 'distortion': (0.1, -1e30, 0, 0)}, r'lens coefficient 1e\+30 is beyond'),
+        ({'fx': 1e300}, r'fx=1e\+300.* beyond 1e\+07 pixels'),
+        ({'width': 10**9}, 'size 1000000000x200 is beyond 65536'),
+        ({'cx': float('nan')}, 'not finite'),
+    ],
+)
+def test_a_camera_that_nobody_has_is_refused(fields: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        replace(CAMERA, **fields)
+
+
+def test_a_crop_at_the_rim_of_a_wide_sensor_is_a_camera() -> None:
+    wide = Camera.pinhole(4096, 2160, 120.0)
+    assert wide.cropped(4000, 0, 96, 96).cx == pytest.approx(2047.5 - 4000)
+
+
+def test_a_number_of_400_digits_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r'not a number.*too large'):
+        Camera.from_dict({**CAMERA.to_dict(), 'fx': 10**400})
 
 
 def test_a_distorted_camera_cannot_be_mirrored() -> None:

@@ -18,13 +18,13 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import yaml
 from rosbags.interfaces import MessageDefinitionFormat
 from rosbags.rosbag2 import Reader, ReaderError
 
 from sidepth_core.data.bags.mcap_scan import ScannedMcap, has_index
 from sidepth_core.data.bags.repair import copy_readable_rows, fold_journal, has_journal
 from sidepth_core.errors import BagError
+from sidepth_core.structured_text import read_yaml
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -160,8 +160,8 @@ class BagFiles:
                 self.notes.append('there is no metadata.yaml: the recording may have been cut off')
             return {}
         try:
-            return dict(yaml.safe_load(path.read_text(encoding='utf-8'))['rosbag2_bagfile_information'])
-        except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+            return dict(read_yaml(path.read_text(encoding='utf-8'))['rosbag2_bagfile_information'])
+        except (KeyError, TypeError, ValueError) as error:
             self.notes.append(f'metadata.yaml cannot be read and is ignored: {error!r}')
             return {}
 

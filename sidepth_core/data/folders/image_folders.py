@@ -7,7 +7,6 @@ speeds.txt (metres a second, one a line).
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -25,6 +24,7 @@ from sidepth_core.data.depth_truth import fitted_depth
 from sidepth_core.data.frames import DepthMap, Frame, Image
 from sidepth_core.errors import ConfigError, DatasetError, ImageFormatError
 from sidepth_core.images import check_compressed, decode_compressed, read_pixels
+from sidepth_core.structured_text import read_json
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
 IMAGE_FOLDERS = ('image', 'images', 'rgb', 'color', 'image_02', 'image_2', 'image_0', 'data', 'frames')
@@ -34,6 +34,8 @@ KITTI_DEPTH_SCALE = 256.0
 """Values a metre in a 16-bit depth PNG, where nobody says otherwise: KITTI's."""
 
 ASSUMED_FPS = 10.0
+LATEST_S = 2**63 * 1e-9
+"""Seconds whose nanoseconds still fit into 64 bits."""
 
 
 class Facts(NamedTuple):
@@ -95,6 +97,8 @@ class FolderSource(DeferredSource):
         camera = self._camera(folder)
         stamps_ns = self._stamps_ns(len(images))
         speeds = _column(self.path / 'speeds.txt', len(images))
+        if speeds is not None and (speeds < 0).any():
+            raise DatasetError(f'{str(self.path / "speeds.txt")!r}: speed {speeds.min():g} is negative')
         poses = read_poses(self.path / 'poses.txt', len(images))
         scale = self._depth_scale()
         depths = [_depth_beside(self.path, folder, image) for image in images]
@@ -104,7 +108,7 @@ class FolderSource(DeferredSource):
             facts = Facts(
                 int(stamps_ns[index]),
                 camera,
-                None if speeds is None else float(speeds[index]),
+                None if speeds is None or not np.isfinite(speeds[index]) else float(speeds[index]),
                 None if poses is None else poses[index],
                 depths[index],
                 scale,
@@ -145,6 +149,9 @@ class FolderSource(DeferredSource):
             if self.fps is None:
                 self.report.notes.append(f'there is no times.txt: {ASSUMED_FPS:g} images a second are assumed (fps)')
             seconds = np.arange(count) / (self.fps or ASSUMED_FPS)
+        if not (np.abs(seconds) < LATEST_S).all():
+            wrong = seconds[~(np.abs(seconds) < LATEST_S)][0]
+            raise DatasetError(f'{str(self.path / "times.txt")!r}: {wrong:g} is no time: expected seconds')
         if (np.diff(seconds) <= 0).any():
             raise DatasetError(f'{str(self.path / "times.txt")!r}: times do not rise from image to image')
         return np.round(seconds * 1e9).astype(np.int64)
@@ -153,8 +160,14 @@ class FolderSource(DeferredSource):
         if self.depth_scale:
             return self.depth_scale
         camera = self.path / 'camera.json'
-        fields = json.loads(camera.read_text(encoding='utf-8')) if camera.is_file() else {}
-        return float(fields.get('depth_scale', KITTI_DEPTH_SCALE))
+        try:
+            fields = read_json(camera.read_text(encoding='utf-8')) if camera.is_file() else {}
+            scale = float(fields.get('depth_scale', KITTI_DEPTH_SCALE))
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
+            raise DatasetError(f'{str(camera)!r} does not tell the scale of depth: {error}') from error
+        if not 0 < scale < np.inf:
+            raise DatasetError(f'{str(camera)!r}: depth_scale {scale!r} is not positive')
+        return scale
 
 
 def natural_order(path: Path) -> list[tuple[int, str]]:

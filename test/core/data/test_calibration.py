@@ -207,3 +207,20 @@ def test_lens_coefficients_under_any_name_are_read_or_refused_but_never_left_out
     path.write_text(json.dumps({**pinhole, 'distortion_params': [-0.2, 0.1]}))
     with pytest.raises(DatasetError, match="'distortion_params' is not known, expected lens coefficients as"):
         read_calibration(path)
+
+
+@pytest.mark.parametrize(
+    ('name', 'text', 'words'),
+    [
+        ('a.json', '[' * 100_000, 'nested too deep'),
+        ('a.yaml', '[' * 2_000, 'nested too deep'),
+        ('a.json', f'{{"width": 640, "height": 480, "fx": 1{"0" * 400}, "fy": 9, "cx": 320, "cy": 240}}', 'too large'),
+        ('a.yaml', f'width: 640\nheight: 480\nK: [1{"0" * 400}, 0, 320, 0, 1, 240, 0, 0, 1]', 'too large'),
+        ('a.json', '{"width": 1000000000, "height": 480, "fx": 500, "fy": 500, "cx": 320, "cy": 240}', 'beyond 65536'),
+        ('a.json', '{"width": 640, "height": 480, "fx": 500, "fy": 500, "cx": 99999, "cy": 240}', '99999, 240'),
+    ],
+)
+def test_a_calibration_that_is_no_camera_is_one_error(tmp_path: Path, name: str, text: str, words: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DatasetError, match=words):
+        read_calibration(tmp_path / name)

@@ -83,6 +83,22 @@ def test_a_png_that_claims_more_than_memory_holds_is_left_out_and_counted(tmp_pa
     assert any('60000x60000' in note for note in source.report.notes)
 
 
+@pytest.mark.parametrize(('time', 'words'), [('nan', 'nan is no time'), ('inf', 'inf is no time'),
+                                             ('1e300', '1e.300 is no time'), ('-1', 'times do not rise')])  # fmt: skip
+def test_times_that_are_none_are_refused(tmp_path: Path, time: str, words: str) -> None:
+    (drive(tmp_path) / 'times.txt').write_text(f'0.0\n{time}\n0.2\n')
+    with pytest.raises(DatasetError, match=rf'times.txt.*{words}'):
+        list(FolderSource(tmp_path))
+
+
+def test_a_speed_that_nobody_measured_is_none_and_a_negative_one_is_refused(tmp_path: Path) -> None:
+    (drive(tmp_path) / 'speeds.txt').write_text('2.0\nnan\n4.0\n')
+    assert [frame.speed_mps for frame in FolderSource(tmp_path)] == [2, None, 4]
+    (tmp_path / 'speeds.txt').write_text('2.0\n-3.0\n4.0\n')
+    with pytest.raises(DatasetError, match='speed -3 is negative'):
+        list(FolderSource(tmp_path))
+
+
 def test_hidden_files_are_no_images(tmp_path: Path) -> None:
     image(tmp_path / '1.png')
     (tmp_path / '._1.png').write_bytes(b'what another system knows of 1.png')
