@@ -36,6 +36,7 @@ __all__ = [
     'CheckpointInfo',
     'load_checkpoint',
     'load_dabnet_state_dict',
+    'load_digest',
     'load_info',
     'locate_checkpoint',
     'save_checkpoint',
@@ -150,6 +151,18 @@ def load_info(path: str | Path | None = None) -> CheckpointInfo:
         CheckpointError: If it is missing, damaged or of a newer format.
     """
     return _read_info(locate_checkpoint(path) / INFO_FILE)[0]
+
+
+def load_digest(path: str | Path | None = None) -> str:
+    """Return the SHA-256 of a checkpoint's weights as its description has it: another one there is another model.
+
+    Args:
+        path: As load_checkpoint takes it.
+
+    Raises:
+        CheckpointError: As load_info does.
+    """
+    return _read_info(locate_checkpoint(path) / INFO_FILE)[1][WEIGHTS_FILE]
 
 
 def checkpoint_bytes(directory: Path) -> int:

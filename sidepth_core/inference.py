@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from sidepth_core.camera import Camera
 from sidepth_core.checkpoint import load_checkpoint
-from sidepth_core.checkpoint_info import CheckpointInfo
+from sidepth_core.checkpoint_info import LARGEST_SIDE, CheckpointInfo
 from sidepth_core.depth_maps import resize_depth
 from sidepth_core.engines import Target, make_engine
 from sidepth_core.errors import ConfigError, ImageFormatError, ScaleError
@@ -292,6 +292,8 @@ def choose_device(device: str | torch.device = 'auto') -> torch.device:
 
 def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
     height, width = size
+    if max(size) > LARGEST_SIDE:
+        raise ConfigError(f'network size {width}x{height} is beyond {LARGEST_SIDE}, the largest that is run')
     if height < STRIDE or width < STRIDE or height % STRIDE or width % STRIDE:
         raise ConfigError(
             f'network size {width}x{height} is no multiple of {STRIDE}: '

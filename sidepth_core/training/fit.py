@@ -18,7 +18,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from sidepth_core.camera import Camera
 from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, save_checkpoint
-from sidepth_core.errors import DatasetError
+from sidepth_core.errors import ConfigError, DatasetError
 from sidepth_core.evaluation.comparison import Comparison
 from sidepth_core.training.before_after import compare_with_start
 from sidepth_core.training.callbacks import Figures, KeepBest, ProgressBar, SaveState, StopOnCollapse, Throughput
@@ -26,7 +26,7 @@ from sidepth_core.training.clip_data import ClipData
 from sidepth_core.training.metrics import MetricsTable
 from sidepth_core.training.module import DepthTraining
 from sidepth_core.training.networks import make_networks
-from sidepth_core.training.run_folder import METRICS_FILE, open_run_folder, saved_step, versions
+from sidepth_core.training.run_folder import METRICS_FILE, forget_unstarted, open_run_folder, saved_step, versions
 from sidepth_core.training.settings import Recipe
 from sidepth_core.training.sources import starting_info
 from sidepth_core.training.split import Source
@@ -62,12 +62,17 @@ def fit(recipe: Recipe) -> Run:
         CollapseError: If the run goes nowhere.
     """
     folder = Path(recipe.out)
+    check_device(recipe)
     state = open_run_folder(recipe)
-    L.seed_everything(recipe.seed, verbose=False)
-    module = DepthTraining(recipe, make_networks(recipe))
-    data = ClipData(recipe)
-    trainer = make_trainer(recipe, state, data, partial(save_average, module=module, data=data))
-    trainer.fit(module, datamodule=data, ckpt_path=state, weights_only=True)
+    try:
+        L.seed_everything(recipe.seed, verbose=False)
+        module = DepthTraining(recipe, make_networks(recipe))
+        data = ClipData(recipe)
+        trainer = make_trainer(recipe, state, data, partial(save_average, module=module, data=data))
+        trainer.fit(module, datamodule=data, ckpt_path=state, weights_only=True)
+    except BaseException:
+        forget_unstarted(recipe)
+        raise
     if not trainer.is_global_zero:
         return Run(folder, None, ())
     notes = save_camera(folder, module.learned_camera, learns_depth=not recipe.objective.weights.two_view_pose)
@@ -120,6 +125,21 @@ def callbacks(recipe: Recipe, data: ClipData, save: Callable[[Path, dict[str, fl
         KeepBest(f'val/{watch.select_by}', watch.patience, partial(save, folder / 'best')),
         SaveState(folder, watch.save_every, partial(save, folder / 'last')),
     ]
+
+
+def check_device(recipe: Recipe) -> None:
+    """Refuse a GPU where there is none.
+
+    Raises:
+        ConfigError: If the recipe asks for one.
+    """
+    import torch  # noqa: PLC0415
+
+    if recipe.device == 'cuda' and not torch.cuda.is_available():
+        raise ConfigError(
+            f"device 'cuda' cannot be used here: torch {torch.__version__} finds no GPU. "
+            'Choose --device cpu or auto, or install a torch that fits the driver'
+        )
 
 
 def processes_from_environment(recipe: Recipe) -> dict[str, Any]:

@@ -10,11 +10,17 @@ from typing import Literal
 
 from sidepth_core.augment import AugmentSettings
 from sidepth_core.checkpoint import CheckpointInfo
+from sidepth_core.checkpoint_info import LARGEST_SIDE
 from sidepth_core.data.prepare import FrameSelection
 from sidepth_core.errors import ConfigError
 from sidepth_core.losses import LossWeights
 from sidepth_core.models import STRIDE
 from sidepth_core.models.depth_decoder import check_channels
+
+LARGEST_BATCH = 4096
+"""Clips of a step; far more than any memory holds."""
+MOST_WORKERS = 256
+"""Processes that read clips."""
 
 
 def refuse(what: str, faults: list[str]) -> None:
@@ -75,8 +81,8 @@ class DataSettings:
             faults.append('validation_share 0 leaves nothing to choose `best` on')
         if self.validation_clips < 1:
             faults.append(f'validation_clips {self.validation_clips!r} is not positive')
-        if self.workers < 0:
-            faults.append(f'workers {self.workers!r} is negative')
+        if not 0 <= self.workers <= MOST_WORKERS:
+            faults.append(f'workers {self.workers!r} is not in 0..{MOST_WORKERS}')
         if not 0 <= self.max_hole_share <= 1:
             faults.append(f'max_hole_share {self.max_hole_share!r} is not in 0..1')
         refuse('data', faults)
@@ -145,6 +151,11 @@ class ModelSettings:
             f'{name} {value!r} is not a positive multiple of {STRIDE}'
             for name, value in (('width', self.width), ('height', self.height))
             if value is not None and (value < STRIDE or value % STRIDE)
+        ]
+        faults += [
+            f'{name} {value!r} is beyond {LARGEST_SIDE}, the largest that is run'
+            for name in ('width', 'height', 'pose_width', 'pose_height')
+            if (value := getattr(self, name)) is not None and value > LARGEST_SIDE
         ]
         if self.focal_px is not None and self.zoom_convention != 'canonical':
             faults.append('focal_px is only for zoom_convention: canonical')
@@ -287,6 +298,8 @@ class OptimiserSettings:
             )
             if not value > 0
         ]
+        if self.batch_size > LARGEST_BATCH:
+            faults.append(f'batch_size {self.batch_size!r} is beyond {LARGEST_BATCH}')
         if not 0 <= self.ema_decay < 1:
             faults.append(f'ema_decay {self.ema_decay!r} is not in [0, 1)')
         if not 0 < self.warmup_start <= 1:
@@ -385,6 +398,8 @@ class Recipe:
     def __post_init__(self) -> None:
         """Refuse a run of no steps or in no folder."""
         faults = [] if self.out else ['out is empty']
+        if not 0 <= self.seed < 2**32:
+            faults.append(f'seed {self.seed!r} is not in 0..{2**32 - 1}')
         if self.steps < 1:
             faults.append(f'steps {self.steps!r} is not positive')
         if self.objective.hold_scale and not self.checkpoint:

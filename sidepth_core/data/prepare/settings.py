@@ -9,6 +9,9 @@ from typing import Any, Literal
 from sidepth_core.data.prepare.motion import FrameSelection
 from sidepth_core.errors import ConfigError
 
+LARGEST_SIDE = 8192
+"""Pixels of the widest images that are prepared."""
+
 
 @dataclass(frozen=True)
 class PrepareSettings:
@@ -43,6 +46,8 @@ class PrepareSettings:
         faults = []
         if self.width < 32 or self.height < 32:
             faults.append(f'size {self.width}x{self.height} is below 32x32')
+        if max(self.width, self.height) > LARGEST_SIDE:
+            faults.append(f'size {self.width}x{self.height} is beyond {LARGEST_SIDE}')
         if not 1 <= self.margin <= 4:
             faults.append(f'margin {self.margin!r} is not in 1..4')
         if self.clip_frames < 3 or self.clip_frames % 2 == 0:

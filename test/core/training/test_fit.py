@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -25,12 +26,13 @@ from sidepth_core.data.calibration import read_calibration
 from sidepth_core.data.prepare import PreparedDataset
 from sidepth_core.data.synthetic import SyntheticSource
 from sidepth_core.data.synthetic.export import write_folder
-from sidepth_core.errors import ConfigError
+from sidepth_core.errors import CheckpointError, ConfigError, DatasetError
 from sidepth_core.training import clip_data
 from sidepth_core.training.collapse import CollapseError
 from sidepth_core.training.fit import fit, save_camera, scale_of
 from sidepth_core.training.metrics import read_metric
 from sidepth_core.training.recipes import load_recipe, render_recipe
+from sidepth_core.training.run_folder import open_run_folder, saved_step
 from sidepth_core.training.settings import ObjectiveSettings, Recipe
 from sidepth_core.training.sources import open_sources, prepare_sources
 from sidepth_core.training.split import Source, Split
@@ -274,6 +276,44 @@ def test_a_collapsed_run_is_stopped_with_the_reason(recipe: Recipe) -> None:
     )
     with pytest.raises(CollapseError, match='training stopped at step'):
         fit(hopeless)
+
+
+def test_a_run_that_never_began_leaves_its_folder_to_the_corrected_one(recipe: Recipe, tmp_path: Path) -> None:
+    wrong = replace(recipe, data=replace(recipe.data, sources=(str(tmp_path / 'nothing'),), cache=''))
+    with pytest.raises(DatasetError, match='does not exist'):
+        fit(wrong)
+    assert not (Path(recipe.out) / 'config.yaml').exists()
+    assert open_run_folder(recipe) is None
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_a_gpu_that_is_not_there_is_one_error_and_leaves_nothing(recipe: Recipe) -> None:
+    with pytest.raises(ConfigError, match=r"device 'cuda' cannot be used here.*--device cpu"):
+        fit(replace(recipe, device='cuda'))
+    assert not Path(recipe.out).exists()
+
+
+def test_a_state_that_cannot_be_resumed_from_is_one_error(tmp_path: Path) -> None:
+    state, trap = tmp_path / 'resume.ckpt', tmp_path / 'ran'
+    torch.save({'global_step': 7, 'weights': torch.arange(100_000)}, state)
+    assert saved_step(state) == 7
+    whole = state.read_bytes()
+
+    class Trap:
+        def __reduce__(self) -> tuple[object, ...]:
+            return Path.touch, (trap,)
+
+    torch.save({'global_step': Trap()}, tmp_path / 'trap')
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    torch.save({'step': 7}, tmp_path / 'other')
+    others = [(tmp_path / name).read_bytes() for name in ('trap', 'other')]
+    cut = [whole[: len(whole) * part // 20] for part in range(20)]
+    for content in (*cut, *others, bytes(flipped), pickle.dumps(Trap()), pickle.dumps(3), b'hello'):
+        state.write_bytes(content)
+        with pytest.raises(CheckpointError, match=r'cannot be resumed from.*--checkpoint .*/last'):
+            saved_step(state)
+    assert not trap.exists()
 
 
 def test_a_folder_in_use_is_refused(recipe: Recipe) -> None:

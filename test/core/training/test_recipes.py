@@ -17,6 +17,7 @@ from sidepth_core.training.recipes import (
     field_sentences,
     find_recipe,
     load_recipe,
+    read_arguments,
     recipe_parser,
     render_recipe,
 )
@@ -218,3 +219,18 @@ def test_another_training_size_keeps_the_canonical_focal_length() -> None:
 def test_help_leaves_the_lines_of_a_description_as_they_are() -> None:
     text = recipe_parser(prog='train', description='Train:\n\n  train --bag a/\n  train --bag b/\n').format_help()
     assert '\n  train --bag a/\n  train --bag b/\n' in text
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (['--seed', '-1'], r'seed -1 is not in 0\.\.4294967295'),
+        (['--optimiser.batch_size', '1000000'], 'batch_size 1000000 is beyond 4096'),
+        (['--model.width', '1073741824'], 'width 1073741824 is beyond 8192'),
+        (['--model.pose_height', '1000000000'], 'pose_height 1000000000 is beyond 8192'),
+        (['--data.workers', '1000000'], r'workers 1000000 is not in 0\.\.256'),
+    ],
+)
+def test_numbers_that_no_machine_can_train_with_are_refused(arguments: list[str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        read_arguments(recipe_parser(), arguments)
