@@ -24,7 +24,16 @@ from sidepth_ros.node.camera_input import CameraInput
 from sidepth_ros.node.camera_output import CameraOutput
 from sidepth_ros.node.declare import as_parameters, declare, values_of
 from sidepth_ros.node.diagnostics import Swap, array_of, camera_status, input_facts, model_status, status
-from sidepth_ros.node.model import Loader, Model, describe, free_memory, load_estimator, make_scale, same_model
+from sidepth_ros.node.model import (
+    Loader,
+    Model,
+    describe,
+    free_memory,
+    load_estimator,
+    make_scale,
+    same_model,
+    weights_digest,
+)
 from sidepth_ros.node.parameters import MODEL_PARAMETERS, Settings
 from sidepth_ros.node.scale_inputs import ScaleInputs
 from sidepth_ros.node.scale_report import scale_findings, scale_values
@@ -51,6 +60,8 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
         super().__init__(name, **arguments)
         self._settings = declare(self)
         self._loaded = self._used = self._settings
+        self._digest = ''
+        self._is_restoring = False
         self._estimator: DepthEstimator | None = None
         self._is_active = self._is_finalized = False
         self._reason = ''
@@ -106,6 +117,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
 
     def _configure(self) -> None:
         start = time.monotonic()
+        self._digest = weights_digest(self._settings)
         estimator = load_estimator(self._settings, len(self._settings.cameras))
         self._estimator, self._loaded, self._swap = estimator, self._settings, Swap()
         self._streams.update({name: self._make_stream(name) for name in self._settings.cameras})
@@ -228,7 +240,9 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
             return
         if asks_model:
             self._loader.cancel()
-            self._swap = Swap(is_loading=not same_model(self._settings, self._loaded))
+            # The same path can hold other weights by now: a training run has gone on.
+            is_retrained = not self._is_restoring and weights_digest(self._settings) != self._digest
+            self._swap = Swap(is_loading=is_retrained or not same_model(self._settings, self._loaded))
             if self._swap.is_loading:
                 self._loader.request(self._settings)
         if self._is_active:
@@ -268,10 +282,13 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
         if reason or outcome.estimator is None:
             self.get_logger().error(f'the running model stays: {reason}')
             stay = [*as_parameters(self._loaded, MODEL_PARAMETERS), *as_parameters(self._used, SCALE_PARAMETERS)]
+            self._is_restoring = True
             self.set_parameters_atomically(stay)
+            self._is_restoring = False
             self._swap = Swap(failure=f'the last model asked for is not used: {reason}')
             return
         self._estimator, self._loaded, self._swap = outcome.estimator, outcome.settings, Swap()
+        self._digest = outcome.digest
         if self._is_active:
             self._use_settings()
         del outcome

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sidepth_core.checkpoint import CheckpointInfo
+from sidepth_core.checkpoint import HUB, CheckpointInfo, load_digest
 from sidepth_core.errors import SidepthError
 from sidepth_core.inference import DepthEstimator
 from sidepth_core.scale import MEASURED_SOURCES, MeterSettings, ScaleSource, make_scale_source
@@ -104,16 +104,28 @@ def load_estimator(settings: Settings, batch: int) -> DepthEstimator:
     return estimator
 
 
+def weights_digest(settings: Settings) -> str:
+    """Return what tells the weights that the settings name from others under the same path; '' where nobody can say."""
+    if settings.checkpoint.startswith(HUB):
+        return ''  # a download would hold up images
+    try:
+        return load_digest(settings.checkpoint or None)
+    except (SidepthError, OSError):
+        return ''
+
+
 class Outcome(NamedTuple):
     """What became of a request to load.
 
     Attributes:
         settings: What was asked for.
+        digest: Of the weights that lay there, as weights_digest has it.
         estimator: The network, warm; None where it could not be loaded.
         reason: Why not; empty where it could.
     """
 
     settings: Settings
+    digest: str
     estimator: DepthEstimator | None
     reason: str = ''
 
@@ -168,10 +180,11 @@ class Loader:
             self._ready()
 
     def _load(self, settings: Settings) -> Outcome:
+        digest = weights_digest(settings)  # before they are read: weights replaced meanwhile are asked for once more
         try:
-            return Outcome(settings, load_estimator(settings, self._batch))
+            return Outcome(settings, digest, load_estimator(settings, self._batch))
         except Exception as error:  # noqa: BLE001 - nobody is above a thread, and the running model must live on
-            return Outcome(settings, None, describe(error))
+            return Outcome(settings, digest, None, describe(error))
 
 
 def describe(error: Exception) -> str:

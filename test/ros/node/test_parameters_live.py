@@ -148,6 +148,27 @@ def test_new_checkpoint_is_swapped_in_under_load_without_losing_a_frame(
     assert median_depth(camera) == pytest.approx(before, rel=1e-2)
 
 
+def test_checkpoint_retrained_in_place_is_swapped_in_when_its_path_is_set_again(
+    camera: FakeCamera, tmp_path: Path
+) -> None:
+    graph, old = camera.graph, camera.graph.get_parameter('depth', 'checkpoint')
+    path = write_checkpoint(tmp_path / 'run', seed=1)
+
+    def said(times: int) -> None:
+        graph.spin_until(lambda: graph.said().count(f'now running {path}') == times, 'the swap')
+
+    assert graph.set_parameters('depth', checkpoint=str(path)).successful
+    said(1)
+    before = median_depth(camera)
+    assert graph.set_parameters('depth', checkpoint=str(path)).successful  # the same weights: nothing to do
+    write_checkpoint(path, seed=2)
+    assert graph.set_parameters('depth', checkpoint=str(path)).successful
+    said(2)
+    assert median_depth(camera) != pytest.approx(before, rel=1e-3)
+    assert graph.set_parameters('depth', checkpoint=old).successful
+    graph.spin_until(lambda: f'now running {old}' in graph.said(), 'the old checkpoint')
+
+
 def test_damaged_checkpoint_leaves_the_old_one_running(
     camera: FakeCamera, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
