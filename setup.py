@@ -5,7 +5,9 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = 'sidepth_ros'
-COMMANDS = ('train', 'prepare', 'evaluate', 'predict', 'synth', 'inspect', 'import-weights', 'benchmark')
+COMMANDS = (
+    'train', 'prepare', 'evaluate', 'calibrate-scale', 'predict', 'synth', 'inspect', 'import-weights', 'benchmark',
+)
 
 
 def share(folder: str, *patterns: str) -> tuple[str, list[str]]:

@@ -19,6 +19,7 @@ COMMANDS = {
     'prepare': 'decode, rectify and select frames of recordings once, into a cache that training reads fast',
     'train': 'train or fine-tune depth without labels on bags, videos, folders, KITTI or the synthetic world',
     'evaluate': 'score depth, pose, zoom and flicker against ground truth',
+    'calibrate-scale': 'measure the scale of a checkpoint on a drive with odometry, ranges or a known camera height',
     'predict': 'estimate depth of images, videos or bags and save it',
     'inspect': 'show what a checkpoint, a bag or a prepared cache holds',
     'import-weights': 'turn a published DaB-Net .pth into a sidepth checkpoint',

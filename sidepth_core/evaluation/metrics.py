@@ -69,6 +69,18 @@ class DepthSummary(NamedTuple):
     ratio_spread: float
     rows: tuple[DepthRow, ...]
 
+    @property
+    def ratio_drift(self) -> float:
+        """How far the ratio went along the drive: its median in the last third over that in the first, less 1.
+
+        NaN for fewer than three images.
+        """
+        third = len(self.rows) // 3
+        if not third:
+            return float('nan')
+        ratios = [row.score.ratio for row in self.rows]
+        return float(np.median(ratios[-third:]) / np.median(ratios[:third])) - 1
+
 
 class DepthMetric:
     """Scores depth wherever the truth is known."""

@@ -58,10 +58,13 @@ def _depth_table(depth: DepthSummary, protocol: DepthProtocol) -> Table:
     for head in DEPTH_HEADS:
         table.add_column(head, justify='right')
     table.add_row('median-scaled', *depth_cells(depth.scaled), style='bold')
-    table.add_row('unscaled', *depth_cells(depth.unscaled))
+    table.add_row('as published', *depth_cells(depth.unscaled))
     # Median-scaled, as every constant becomes the image's median.
     table.add_row('best constant', *depth_cells(depth.constant), style='dim')
-    table.caption = f'scale: true over predicted median {depth.ratio:.3f}, spread over images {depth.ratio_spread:.1%}'
+    table.caption = (
+        f'scale: true over predicted median {depth.ratio:.3f}, spread over images {depth.ratio_spread:.1%}, drift from '
+        f'the first to the last third {_number(depth.ratio_drift, "+.1%", "")}'
+    )
     table.caption_justify = 'left'
     return table
 
@@ -143,6 +146,7 @@ def drive_to_dict(drive: DriveEvaluation) -> dict[str, Any]:
             'constant_median_scaled': _plain(depth.constant),
             'median_ratio': depth.ratio,
             'median_ratio_spread': depth.ratio_spread,
+            'median_ratio_drift': _plain(depth.ratio_drift),
         },
         'pose': _plain(drive.pose),
         'zoom': [_plain(row) for row in drive.zoom],
