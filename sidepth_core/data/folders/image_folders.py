@@ -231,10 +231,14 @@ def read_depth(path: Path, scale: float = KITTI_DEPTH_SCALE) -> DepthMap:
         OSError: If it cannot be read.
     """
     if path.suffix == '.npy':
-        depth_m = np.load(path, allow_pickle=False)
+        try:
+            # Mapped: a header that claims more than the file holds must not be believed.
+            depth_m = np.lib.format.open_memmap(path, mode='r')
+        except (ValueError, EOFError) as error:
+            raise DatasetError(f'depth {str(path)!r} is no .npy of numbers: {error}') from error
         if depth_m.ndim != 2 or depth_m.dtype.kind != 'f':
             raise DatasetError(f'depth {str(path)!r} is {depth_m.dtype} {depth_m.shape}, expected (H, W) floats')
-        return np.asarray(depth_m, np.float32)
+        return np.array(depth_m, np.float32)
     try:
         values = read_pixels(check_compressed(path.read_bytes()), cv2.IMREAD_UNCHANGED)
     except ImageFormatError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import struct
 import zlib
 from pathlib import Path
@@ -238,3 +239,25 @@ def test_real_folders_are_read(real_data: Path) -> None:
     assert frame.camera is not None
     assert frame.camera.fx == 721.5377
     assert next(iter(FolderSource(real_data / 'rc_car'))).camera is None
+
+
+def test_a_depth_file_that_is_no_array_is_refused_without_running_or_allocating(tmp_path: Path) -> None:
+    path, trap = tmp_path / 'depth.npy', tmp_path / 'ran'
+
+    class Trap:
+        def __reduce__(self) -> tuple[object, ...]:
+            return Path.touch, (trap,)
+
+    def header(shape: str, kind: str = '<f4') -> bytes:
+        text = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + '\n'
+        return b'\x93NUMPY\1\0' + struct.pack('<H', len(text)) + text.encode()
+
+    whole = header('(2, 2)') + np.float32([[1, 2], [3, 4]]).tobytes()
+    path.write_bytes(whole)
+    assert read_depth(path).tolist() == [[1, 2], [3, 4]]
+    objects = header('(1, 1)', '|O') + pickle.dumps(Trap())
+    for content in (b'', whole[:20], whole[:-1], header('(1000000, 1000000)'), pickle.dumps(Trap()), objects, b'PK'):
+        path.write_bytes(content)
+        with pytest.raises(DatasetError, match=r'is no \.npy of numbers'):
+            read_depth(path)
+    assert not trap.exists()
