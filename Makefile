@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 LOCKS := requirements/lock.txt $(if $(filter system,$(RCLPY)),,requirements/ros-pip-$(RCLPY).lock.txt)
 READY := $(VENV)/.ready-$(RCLPY)
 
-.PHONY: setup demo test test-all lint bench reference lock clean
+.PHONY: setup demo test test-all lint soak bench reference lock clean
 
 setup: $(READY)
 
@@ -35,6 +35,10 @@ test-all: test
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Hostile messages: 20 000 in all.
+soak: $(READY)
+	SIDEPTH_CASES=10000 $(BIN)/python -m pytest test/ros/messages/test_hostile.py --hypothesis-show-statistics $(ARGS)
 
 bench: $(READY)
 	$(BIN)/sidepth benchmark $(ARGS)
