@@ -62,6 +62,21 @@ def test_messages_cut_short_are_counted(tmp_path: Path) -> None:
     assert sum(source.report.skipped.values()) == 6
 
 
+def test_a_recording_that_was_cut_off_is_said_not_to_be_whole(tmp_path: Path) -> None:
+    def drive(robot: Robot) -> None:
+        for stamp in stamps(30):
+            robot.image(stamp)
+
+    bag = write(tmp_path / 'bag', drive)
+    source = BagSource(bag)
+    whole = len(list(source))
+    assert source.report.whole
+    (file,) = (path for path in bag.iterdir() if path.suffix in {'.mcap', '.db3'})
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    assert 0 < len(list(source)) < whole
+    assert not source.report.whole
+
+
 def test_one_camera_in_two_transports_is_one_camera(tmp_path: Path) -> None:
     def drive(robot: Robot) -> None:
         for stamp in stamps(2):
