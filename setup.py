@@ -24,7 +24,7 @@ setup(
     python_requires='>=3.10',
     packages=find_packages(include=['sidepth_core*', 'sidepth_ros*']),
     package_data={
-        'sidepth_core': ['py.typed', 'weights/*/*.json', 'weights/*/*.safetensors'],
+        'sidepth_core': ['py.typed', 'weights/*/*.json', 'weights/*/*.safetensors', 'weights/*/*.md'],
         'sidepth_ros': ['py.typed'],
     },
     data_files=[

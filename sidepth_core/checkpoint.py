@@ -42,8 +42,10 @@ __all__ = [
     'save_checkpoint',
 ]
 
-DEFAULT_CHECKPOINT = Path(__file__).parent / 'weights' / 'default'
-"""The checkpoint that comes with the package."""
+BUILT_IN = Path(__file__).parent / 'weights'
+"""Where the checkpoints are that come with the package, each in a folder of its name."""
+DEFAULT_CHECKPOINT = BUILT_IN / 'small'
+"""The one that is taken where none is named."""
 
 INFO_FILE = 'model.json'
 WEIGHTS_FILE = 'model.safetensors'
@@ -116,7 +118,8 @@ def load_checkpoint(path: str | Path | None = None, *, pose: bool = True) -> Che
 
     Args:
         path: A directory, one of its files, the folder of a training run (its best checkpoint, else its last),
-            hf://ORGANISATION/REPOSITORY[/FOLDER][@REVISION], or None for the one that comes with the package.
+            hf://ORGANISATION/REPOSITORY[/FOLDER][@REVISION], the name of one that comes with the package ('small'), or
+            None or 'default' for the first of these.
         pose: Whether the pose network is wanted; without, it is left where it is.
 
     Raises:
@@ -177,11 +180,9 @@ def locate_checkpoint(path: str | Path | None = None) -> Path:
     Raises:
         CheckpointError: If there is nothing there.
     """
-    if path is None:
-        path = DEFAULT_CHECKPOINT
     if str(path).startswith(HUB):
         return _download(str(path))
-    path = Path(path).expanduser()
+    path = _built_in(path)
     if path.name in {INFO_FILE, WEIGHTS_FILE, POSE_FILE}:
         path = path.parent
     elif path.is_file():
@@ -201,6 +202,15 @@ def locate_checkpoint(path: str | Path | None = None) -> Path:
     if missing and not list(path.glob('.model-*.safetensors')):
         raise CheckpointError(f'checkpoint {str(path)!r} is not complete: missing {" and ".join(missing)}')
     return path
+
+
+def _built_in(path: str | Path | None) -> Path:
+    """Return the folder of a checkpoint that comes with the package, or the path as it is."""
+    if path is None or str(path) == 'default':
+        return DEFAULT_CHECKPOINT
+    path = Path(path).expanduser()
+    named = BUILT_IN / path
+    return named if len(path.parts) == 1 and not path.exists() and (named / INFO_FILE).is_file() else path
 
 
 def _download(address: str) -> Path:

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from sidepth_core.models.efficientnet_lite import SCALING, EfficientNetLite
 from sidepth_core.models.hrnet import HRNet
-from sidepth_core.models.mobilenet import MobileNetEncoder
 from sidepth_core.models.pretrained import download, load_weights, published_weights
 from sidepth_core.models.timm_encoder import TimmEncoder
 
@@ -47,8 +46,6 @@ def make_encoder(backbone: str, *, pretrained: str = 'none') -> nn.Module:
         return HRNet(pretrained=pretrained)
     if backbone in SCALING:
         return started(EfficientNetLite(backbone), backbone, pretrained)
-    if backbone == 'mobilenet_v3_large':
-        return MobileNetEncoder()
     return TimmEncoder(backbone, pretrained=pretrained)
 
 

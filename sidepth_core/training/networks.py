@@ -139,7 +139,7 @@ def starting_checkpoint(recipe: Recipe) -> Checkpoint:
     Raises:
         CheckpointError: If it cannot be read.
     """
-    return load_checkpoint(None if recipe.checkpoint == 'default' else recipe.checkpoint)
+    return load_checkpoint(recipe.checkpoint)
 
 
 def starting_networks(recipe: Recipe) -> Networks:

@@ -80,7 +80,7 @@ def starting_info(recipe: Recipe) -> CheckpointInfo | None:
     """Return what the checkpoint is that a recipe starts from; None where it starts from scratch."""
     if not recipe.checkpoint:
         return None
-    return load_info(None if recipe.checkpoint == 'default' else recipe.checkpoint)
+    return load_info(recipe.checkpoint)
 
 
 def prepare_settings(recipe: Recipe, text: str) -> PrepareSettings:

@@ -21,7 +21,15 @@ import torch
 from safetensors.torch import load_file, save
 
 from sidepth_core.camera import Camera
-from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, load_checkpoint, load_info, save_checkpoint
+from sidepth_core.checkpoint import (
+    DEFAULT_CHECKPOINT,
+    Checkpoint,
+    CheckpointInfo,
+    load_checkpoint,
+    load_info,
+    locate_checkpoint,
+    save_checkpoint,
+)
 from sidepth_core.errors import CheckpointError, ConfigError
 from sidepth_core.models import DepthNet, PoseNet
 
@@ -336,10 +344,10 @@ def test_a_field_that_cannot_be_is_named_with_its_file(changes: dict[str, Any], 
 
 
 def test_weights_of_another_backbone_than_the_json_says_are_listed(saved: Path) -> None:
-    edit(saved, backbone='mobilenet_v3_large')
-    with pytest.raises(CheckpointError, match=r"backbone 'mobilenet_v3_large' says model\.json") as caught:
+    edit(saved, backbone='tf_efficientnet_lite2')
+    with pytest.raises(CheckpointError, match=r"backbone 'tf_efficientnet_lite2' says model\.json") as caught:
         load_checkpoint(saved)
-    assert 'missing depth_net.encoder.stages.0.0.0.weight' in str(caught.value)
+    assert 'depth_net.encoder.blocks.' in str(caught.value)
     assert 'unknown depth_net.encoder.blocks.' in str(caught.value)
 
 
@@ -500,3 +508,11 @@ def test_sizes_that_no_network_has_are_refused(changes: dict[str, Any], words: s
 def test_an_address_that_leads_out_of_its_folder_is_refused_without_asking_the_hub(address: str) -> None:
     with pytest.raises(CheckpointError, match='expected letters, digits'):
         load_checkpoint(address)
+
+
+def test_built_in_checkpoints_go_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert locate_checkpoint('small') == locate_checkpoint('default') == locate_checkpoint() == DEFAULT_CHECKPOINT
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'small').mkdir()  # a folder of the user's own comes first
+    with pytest.raises(CheckpointError, match=r"checkpoint 'small' is not complete"):
+        locate_checkpoint('small')

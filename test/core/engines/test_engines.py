@@ -18,7 +18,7 @@ from sidepth_core.errors import ConfigError
 from sidepth_core.models import DepthNet
 
 CPU = torch.device('cpu')
-BACKBONES = ('hrnet18', 'resnet18', 'mobilenetv4_conv_small', 'tf_efficientnet_lite0', 'mobilenet_v3_large')
+BACKBONES = ('hrnet18', 'resnet18', 'mobilenetv4_conv_small', 'tf_efficientnet_lite0')
 TARGET = Target(CPU, 'float32', (64, 96))
 
 

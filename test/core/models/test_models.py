@@ -8,7 +8,6 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor
 
 from sidepth_core.errors import ConfigError, ImageFormatError
@@ -17,9 +16,8 @@ from sidepth_core.models import STRIDE, DepthNet, PoseNet, size_of_shape
 from sidepth_core.models.backbones import make_encoder
 from sidepth_core.models.cross_attention import AttentionBranch, DynamicCrossAttention
 from sidepth_core.models.hrnet import HRNet
-from sidepth_core.models.mobilenet import mobilenet_v3_large
 
-BACKBONES = ('hrnet18', 'resnet18', 'tf_efficientnet_lite0', 'mobilenet_v3_large')
+BACKBONES = ('hrnet18', 'resnet18', 'tf_efficientnet_lite0')
 
 
 @pytest.fixture(autouse=True)
@@ -185,13 +183,6 @@ def test_pose_net_refuses_images_that_are_no_pair(shape: tuple[int, ...]) -> Non
 def test_pose_net_refuses_a_size_too_small_for_it() -> None:
     with pytest.raises(ConfigError, match='32 pixels or more'):
         PoseNet(size=(16, 640))
-
-
-def test_mobilenet_is_torchvisions() -> None:
-    ours, theirs = mobilenet_v3_large().eval(), torchvision.models.mobilenet_v3_large().features[:16].eval()
-    ours.load_state_dict(theirs.state_dict())
-    image = torch.rand(2, 3, 64, 96)
-    torch.testing.assert_close(ours(image), theirs(image))
 
 
 def test_estimating_depth_imports_neither_timm_nor_torchvision() -> None:

@@ -209,8 +209,8 @@ def test_unknown_storages_and_types_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="bag storage 'zip' is not one of mcap, sqlite3"):
         BagWriter(tmp_path / 'drive', 'zip')
     with BagWriter(tmp_path / 'drive') as bag:
-        with pytest.raises(ConfigError, match="'sensor_msgs/msg/Image' is not a message type"):
-            bag.add_topic('/image', 'sensor_msgs/msg/Image')
+        with pytest.raises(ConfigError, match="'sensor_msgs/msg/Photo' is not a message type"):
+            bag.add_topic('/image', 'sensor_msgs/msg/Photo')
         bag.add_topic('/image', 'sensor_msgs/msg/Image')
         with pytest.raises(ConfigError, match="topic '/image' holds sensor_msgs/msg/Image, not std_msgs/msg/String"):
             bag.write('/image', bag.message('std_msgs/msg/String', data=''), STAMP_NS)
