@@ -89,7 +89,9 @@ def test_policy_allows_what_the_node_does_and_nothing_more(node: Graph) -> None:
     services = {name for name, _ in rclpy_node.get_service_names_and_types_by_node('depth', '/')}
     assert allowed['publish'] == set(published(node))
     assert subscribed <= allowed['subscribe']
-    assert allowed['subscribe'] - subscribed <= {'/clock', '/camera/image_raw/compressed', '/parameter_events'}
+    measures_scale = {'/odometry', '/range', '/tf', '/tf_static'}  # only where scale_source asks for them
+    others = {'/clock', '/camera/image_raw/compressed', '/parameter_events'}
+    assert allowed['subscribe'] - subscribed <= others | measures_scale
     assert services <= allowed['reply']
     assert allowed['reply'] - services <= {'/depth/get_type_description'}  # from Jazzy on
 
