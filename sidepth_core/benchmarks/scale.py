@@ -15,7 +15,8 @@ import torch
 from sidepth_core.benchmarks.row import Request, Row
 from sidepth_core.camera import Camera
 from sidepth_core.data.frames import DepthMap, Image
-from sidepth_core.data.synthetic import CAMERA, SCENES, Drive
+from sidepth_core.data.synthetic import CAMERA, Drive
+from sidepth_core.data.synthetic.drive import MountChoice
 from sidepth_core.data.synthetic.sensor import expose
 from sidepth_core.evaluation.depth_metrics import DepthProtocol, score_image
 from sidepth_core.inference import DepthEstimator
@@ -40,8 +41,8 @@ DRIVES = 20
 FRAMES = 12
 RATE_HZ = 10.0
 LENSES_DEG = (50, 70, 90)
-OUTSIDE = (0.8, 1.2)
-"""Heights of the camera, as shares of the lowest and of the highest that the weights of the package were trained on."""
+HEIGHTS_M = {'street': (0.24, 2.4), 'highway': (0.8, 2.4), 'corridor': (0.16, 1.8)}
+"""Low and high places of the camera: a fifth below and above all that the synthetic world gives to training."""
 PITCH_STD_DEG = 0.5
 HEIGHT_STD = 0.01
 """How well a user knows pitch, and height as a share."""
@@ -95,7 +96,7 @@ class Result(NamedTuple):
 def rows(request: Request) -> Iterator[Row]:
     """Yield errors and coverage for each scene and source, then the time that a frame costs."""
     estimator = DepthEstimator.load(request.checkpoint, device=request.device)
-    for scene in SCENES:
+    for scene in HEIGHTS_M:
         found: dict[str, list[Result]] = {name: [] for name in SOURCES}
         silent = dict.fromkeys(SOURCES, 0)
         count = 3 if request.quick else DRIVES
@@ -133,9 +134,8 @@ def _rows_of(scene: str, name: str, results: Sequence[Result], drives: int, sile
 def drive_results(estimator: DepthEstimator, scene: str, number: int) -> dict[str, list[Result]]:
     """Return what each source made of one drive."""
     rng = np.random.default_rng([FIRST_SEED, number])
-    drive = Drive(scene, FIRST_SEED + number, fps=RATE_HZ)
-    low, high = SCENES[scene].camera_height_m  # type: ignore[attr-defined]  # the scenes have it, their protocol too
-    drive.mount = drive.mount._replace(height_m=(low * OUTSIDE[0], high * OUTSIDE[1])[number % 2])
+    height = MountChoice(HEIGHTS_M[scene][number % 2])
+    drive = Drive(scene, FIRST_SEED + number, fps=RATE_HZ, mount=height)
     camera = Camera.pinhole(*IMAGE_SIZE, LENSES_DEG[number % len(LENSES_DEG)])
     told = mount_of(
         drive.mount.height_m * (1 + HEIGHT_STD * rng.normal()),

@@ -16,6 +16,7 @@ from sidepth_core.data.rectified import rectified
 from sidepth_core.data.tracks import rigid
 from sidepth_core.evaluation.evaluated_model import EvaluatedModel
 from sidepth_core.scale import GroundMeter, Measurement, Mount, Ranges, Refusal, Report, TravelLog
+from sidepth_core.scale.meter import SHARES
 from sidepth_core.scale.odometry import Look, TravelMeter, small
 from sidepth_core.scale.ranges import depth_image_points, measure_ranges
 
@@ -96,9 +97,8 @@ def calibrate_scale(
             found = travel(look, log, None if report.T_world_body is None else np.eye(4))
             if found is not None:
                 taken['odometry'].take(found[1])
-    return {
-        name: one.result(model.estimator.info.shape_error) for name, one in taken.items() if one.found or one.refused
-    }
+    own = model.estimator.info.shape_error
+    return {name: one.result(SHARES[name] * own) for name, one in taken.items() if one.found or one.refused}
 
 
 def _report(frame: Frame) -> Report | None:
