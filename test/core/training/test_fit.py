@@ -260,7 +260,7 @@ def test_fine_tuning_ends_with_a_table_and_an_image_on_frames_it_never_saw(recip
     rows = json.loads((run.folder / 'comparison.json').read_text())['rows']
     assert rows[0]['name'] == 'AbsRel, median-scaled'
     assert load_checkpoint(run.folder / 'best').info.training_data[0] == f'started from {start}'
-    statistics = 'depth_net.encoder.stages.0.0.1.running_mean'
+    statistics = 'depth_net.encoder.bn1.running_mean'
     before, after = (safetensors.torch.load_file(path / 'model.safetensors') for path in (start, run.folder / 'best'))
     assert torch.equal(before[statistics], after[statistics])
     weight = 'depth_net.decoder.head.weight'
