@@ -57,11 +57,11 @@ def check_tensors(what: str, found: Mapping[str, Tensor], expected: Mapping[str,
         CheckpointError: If any is missing, unknown or of another shape, naming each with its fault.
     """
     missing = [f'missing {name}' for name in expected if name not in found]
-    unknown = [f'unknown {name}' for name in found if name not in expected]
+    unknown = [f'unknown {name}' for name in sorted(found) if name not in expected]  # files keep no order
     misshapen = [
-        f'{name} has shape {tuple(tensor.shape)}, expected {expected[name]}'
-        for name, tensor in found.items()
-        if name in expected and tuple(tensor.shape) != expected[name]
+        f'{name} has shape {tuple(found[name].shape)}, expected {shape}'
+        for name, shape in expected.items()
+        if name in found and tuple(found[name].shape) != shape
     ]
     faults = [*_listed(missing), *_listed(unknown), *_listed(misshapen)]
     if faults:

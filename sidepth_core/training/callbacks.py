@@ -76,6 +76,10 @@ class SaveState(Callback):
             signal.signal(signal.SIGINT, self._handler)
             self._handler = None
 
+    def on_exception(self, *_: Any) -> None:  # noqa: ANN401 - as above
+        """Leave Ctrl-C as it was, which Lightning does not come to when a run fails."""
+        self.teardown()
+
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:  # noqa: ANN401 - as above
         """Save when it is time; where a validation follows this step, after it, so that its verdict is saved too.
 

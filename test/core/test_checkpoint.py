@@ -347,7 +347,8 @@ def test_weights_of_another_backbone_than_the_json_says_are_listed(saved: Path) 
     edit(saved, backbone='tf_efficientnet_lite2')
     with pytest.raises(CheckpointError, match=r"backbone 'tf_efficientnet_lite2' says model\.json") as caught:
         load_checkpoint(saved)
-    assert 'depth_net.encoder.blocks.5.0.bn1.bias has shape (672,), expected (720,)' in str(caught.value)
+    assert 'missing depth_net.encoder.blocks.1.2.conv_pw.weight' in str(caught.value)
+    assert 'blocks.2.0.conv_pwl.weight has shape (40, 144, 1, 1), expected (48, 144, 1, 1)' in str(caught.value)
 
 
 def test_a_backbone_that_nobody_has_is_refused_with_the_checkpoints_name(saved: Path) -> None:

@@ -52,6 +52,15 @@ def test_a_second_interruption_ends_a_run_at_once(tmp_path: Path, before: Any) -
     assert signal.signal(signal.SIGINT, usual) is before
 
 
+def test_a_failed_run_leaves_interruptions_as_they_were(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    saved = SaveState(tmp_path, 50, lambda _: None)
+    saved.on_fit_start(trainer_at(1), trainer_at(1))
+    assert signal.getsignal(signal.SIGINT) is not before
+    saved.on_exception(trainer_at(1), trainer_at(1), ValueError('no more memory'))
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_processes_that_train_together_leave_interruptions_alone(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGINT)
     saved = SaveState(tmp_path, 50, lambda _: None)
