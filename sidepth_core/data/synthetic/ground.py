@@ -13,11 +13,14 @@ from torch import Tensor
 from sidepth_core.data.synthetic.arrays import column, pick, put, where_true
 from sidepth_core.data.synthetic.path import Segment
 from sidepth_core.data.synthetic.rays import Rays
-from sidepth_core.data.synthetic.textures import MaterialTable, Surface, albedo, band, pulses
+from sidepth_core.data.synthetic.textures import MaterialTable, Surface, albedo, band, noise, pulses
 from sidepth_core.data.synthetic.trace import Pairs, Solids, by_kind, inside, pairs_of
 
 Array = npt.NDArray[np.float64]
 MAX_STEP_M = 50.0
+PUDDLE_M = (6.0, 1.8)
+"""Wavelength of the noise that makes puddles, along and across the line, metres."""
+PUDDLE_SPREAD = 0.3
 
 
 class Line(NamedTuple):
@@ -53,6 +56,7 @@ class Ground(NamedTuple):
         lines: Painted lines.
         wear: How much of the paint is worn off, 0..1.
         aligned: Lay the material out along the world's x and y, not along the line: the floor of a building.
+        paved: Rows of the materials on which water stands when it rains, a mirror seen from low down.
     """
 
     edges: tuple[float, ...]
@@ -60,6 +64,7 @@ class Ground(NamedTuple):
     lines: tuple[Line, ...] = ()
     wear: float = 0.3
     aligned: bool = False
+    paved: tuple[int, ...] = ()
 
 
 class Place(NamedTuple):
@@ -152,6 +157,14 @@ def ground_colour(ground: Ground, patches: list[Patch], table: MaterialTable, pl
     for line in ground.lines:
         _paint_line(line, ground.wear, place, colour)
     return colour * look.grain
+
+
+def water(ground: Ground, place: Place, wet: float) -> Tensor:
+    """Return how much of the ground is covered by water, (P,) in 0..1: puddles and films, on what is paved only."""
+    paved = torch.tensor([float(row in ground.paved) for row in ground.materials], device=place.d.device)
+    edges = torch.tensor(ground.edges, dtype=torch.float32, device=place.d.device)
+    film = wet + PUDDLE_SPREAD * noise(place.s / PUDDLE_M[0], place.d / PUDDLE_M[1])
+    return film.clamp_(0, 1) * pick(paved, torch.searchsorted(edges, place.d))
 
 
 def _paint_patch(patch: Patch, wear: float, place: Place, colour: Tensor) -> None:

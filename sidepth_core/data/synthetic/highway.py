@@ -69,7 +69,7 @@ class Highway:
             lines.append(Line(side * self._inner, 0.16, colour=yellow))
             lines.append(Line(side * self._outer, 0.16))
             lines += [Line(side * (self._inner + lane * LANE_M), 0.13, dash, spacing) for lane in range(1, self._lanes)]
-        return Ground(edges, materials, tuple(lines), wear=float(rng.uniform(0.05, 0.45)))
+        return Ground(edges, materials, tuple(lines), wear=float(rng.uniform(0.05, 0.45)), paved=(road, p.concrete))
 
     def build(self, rng: np.random.Generator, first_s: float, build: Builder) -> list[Patch]:
         """Add one stretch of the motorway."""

@@ -11,19 +11,59 @@ from sidepth_core.data.synthetic.render import Light
 from sidepth_core.data.synthetic.sky import Sky
 
 Colour = tuple[float, float, float]
+LOW_SUN, DUSK = 0.2, 0.12
+"""Shares of the days out of doors with a sun of 6 to 18 degrees, and after sunset."""
+OVERCAST = 0.8
+"""Cloud cover from which rain is likely."""
 
 
 def outdoors(rng: np.random.Generator) -> tuple[Light, Sky]:
-    """Return the light and the sky of a day: clear, cloudy or overcast, at any hour between morning and evening."""
+    """Return the light and the sky of a day: clear, cloudy or overcast, from a low sun to dusk, dry or after rain."""
+    # Generators of their own leave what else a seed draws as it was.
+    hours, rain = rng.spawn(2)
+    light, sky = _day(rng, low_sun=(hour := hours.random()) < LOW_SUN)
+    if hour > 1 - DUSK:
+        light, sky = _dusk(hours, light, sky)
+    if rain.random() < (0.5 if sky.cover > OVERCAST else 0.08):
+        light = light._replace(wet=float(rain.uniform(0.3, 1.0)))
+    return light, sky
+
+
+def _dusk(rng: np.random.Generator, light: Light, sky: Sky) -> tuple[Light, Sky]:
+    """Return a day's light and sky after sunset: no shadows, blue and dim below, a glow along the horizon."""
+    dim = float(rng.uniform(0.35, 0.75))
+    glow = _hsv(rng, (0.02, 0.11), (0.25, 0.6), 0.75) if rng.random() < 0.6 else (0.45, 0.5, 0.62)
+    return (
+        light._replace(
+            sun=(0.0, math.cos(math.radians(80)), math.sin(math.radians(80))),
+            direct=(0.03, 0.04, 0.06),
+            ambient=_scaled((0.46, 0.52, 0.66), dim),
+            softness=1.2,
+            exposure=float(rng.uniform(1.5, 2.6)),
+        ),
+        sky._replace(
+            zenith=(0.1, 0.14, 0.26),
+            horizon=_mix(glow, (0.35, 0.4, 0.5), sky.cover),
+            cloud=_scaled((0.34, 0.34, 0.42), float(rng.uniform(0.7, 1.1))),
+            hill=_scaled(sky.hill, 0.25),
+            halo=0.0,
+        ),
+    )
+
+
+def _day(rng: np.random.Generator, *, low_sun: bool) -> tuple[Light, Sky]:
     cover = float(np.clip(rng.beta(0.8, 0.9), 0.02, 0.98))
     elevation = math.radians(rng.uniform(18, 65))
+    if low_sun:
+        # The same draw, nearer to the horizon: 6 to 18 degrees.
+        elevation = math.radians(6) + (elevation - math.radians(18)) * 12 / 47
     azimuth = rng.uniform(0, 2 * math.pi)
     strength = max(0.0, 1 - max(0.0, cover - 0.45) / 0.45)
     if strength == 0.0:
         elevation = math.radians(80)
-    low_sun = (1 - math.sin(elevation)) * 0.5
+    redness = (1 - math.sin(elevation)) * 0.5
     sun = (math.cos(elevation) * math.cos(azimuth), math.cos(elevation) * math.sin(azimuth), math.sin(elevation))
-    warm = (1.0, 0.95 - 0.22 * low_sun, 0.86 - 0.45 * low_sun)
+    warm = (1.0, 0.95 - 0.22 * redness, 0.86 - 0.45 * redness)
     direct = 1.6 * strength + 0.22 * (strength == 0.0)
     cool = (0.42, 0.5, 0.62) if cover < 0.6 else (0.58, 0.6, 0.63)
     level = rng.uniform(0.8, 1.15) * (1.0 if strength else 1.35)

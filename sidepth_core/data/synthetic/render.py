@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sidepth_core.camera import Camera
 from sidepth_core.data.synthetic.arrays import column, pick, put, where_true
-from sidepth_core.data.synthetic.ground import Ground, Patch, ground_colour, ground_depth, ground_shade, locate
+from sidepth_core.data.synthetic.ground import Ground, Patch, ground_colour, ground_depth, ground_shade, locate, water
 from sidepth_core.data.synthetic.hits import facets
 from sidepth_core.data.synthetic.path import Segment
 from sidepth_core.data.synthetic.rays import Rays, camera_rays
@@ -25,6 +25,10 @@ SUB_PIXELS = ((0.34, 0.12), (-0.28, 0.23), (-0.06, -0.35))
 """Where a pixel on an edge is sampled besides its centre (a turned triangle around it), in pixels."""
 EDGE_CONTRAST = 0.05
 """Pixels whose neighbour shows another surface, this much brighter or darker (0..1), are sampled again."""
+WATER_FRESNEL = 0.02
+"""Share of light that water mirrors at right angles."""
+WET_DARKENING = 0.45
+"""How much darker soaked ground is."""
 
 
 class Light(NamedTuple):
@@ -37,6 +41,7 @@ class Light(NamedTuple):
         softness: How long the way through a solid must be for full shade, metres.
         haze: Share of the light that a metre of air replaces by the sky's horizon colour.
         exposure: Factor on everything before the picture is toned.
+        wet: Mean share of paved ground that water covers, 0..1.
     """
 
     sun: tuple[float, float, float]
@@ -45,6 +50,7 @@ class Light(NamedTuple):
     softness: float
     haze: float
     exposure: float
+    wet: float = 0.0
 
 
 class Moment(NamedTuple):
@@ -159,7 +165,24 @@ def _ground(scene: _Scene, samples: _Samples) -> Tensor:
     # In the shade a part of the sky is hidden too.
     fall = direct * (light.sun[2] * (1 - samples.shade)) + ambient * (1 - 0.35 * samples.shade)
     lit = ground_colour(moment.ground, moment.patches, moment.table, place) * fall
+    if light.wet:
+        lit = _mirrored(scene, samples, lit, water(moment.ground, place, light.wet))
     return _hazed(moment, lit, samples.depth_m)
+
+
+def _mirrored(scene: _Scene, samples: _Samples, colour: Tensor, film: Tensor) -> Tensor:
+    """Return the colour (3, P) of ground under a film of water: darker, and a mirror of the sky where seen flatly.
+
+    Only the sky is mirrored. The share of light is Schlick's approximation (1994) of Fresnel's for water.
+    """
+    mirror = scene.T_world_camera.copy()
+    mirror[2, :3] *= -1
+    up = samples.x * float(mirror[2, 0]) + samples.y * float(mirror[2, 1]) + float(mirror[2, 2])
+    cosine = up / torch.sqrt(samples.x.square() + samples.y.square() + 1)
+    share = (WATER_FRESNEL + (1 - WATER_FRESNEL) * (1 - cosine).clamp(0, 1).pow(5)) * film
+    light = scene.moment.light
+    sky = sky_colour(scene.moment.sky, light.sun, samples.x, samples.y, mirror, max(scene.rays.step))
+    return torch.lerp(colour * (1 - WET_DARKENING * film), sky, share)
 
 
 def _solids(scene: _Scene, samples: _Samples) -> tuple[Tensor, Tensor]:

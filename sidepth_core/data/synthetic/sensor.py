@@ -1,9 +1,10 @@
-"""What a real sensor adds to a picture: exposure, colour cast, vignetting, blur and noise."""
+"""What a real sensor adds to a picture: exposure, colour cast, vignetting, blur, noise and compression."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from sidepth_core.data.synthetic.rays import Rays
 from sidepth_core.errors import ConfigError
+from sidepth_core.images import decode_compressed
 
 SMEAR = (-0.375, -0.125, 0.125, 0.375)
 """Where along a pixel's way the picture is sampled; the ends are half of the way apart from the stamp."""
@@ -29,6 +31,7 @@ class Sensor:
         blur_px: Standard deviation of the defocus, pixels.
         shutter: Share of the time between frames that the shutter is open: the blur of the camera's own motion.
         noise: Standard deviation of the noise at mid-grey, 0..1.
+        jpeg: Greatest loss of JPEG quality, 0..100: a drive draws its quality between 100 - jpeg and 100; 0: no JPEG.
     """
 
     exposure: float = 0.0
@@ -37,9 +40,10 @@ class Sensor:
     blur_px: float = 0.0
     shutter: float = 0.0
     noise: float = 0.0
+    jpeg: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse negative effects."""
+        """Refuse negative effects, and a loss of quality beyond all of it."""
         bad = [
             f'{field.name}={getattr(self, field.name)!r}'
             for field in fields(self)
@@ -47,9 +51,11 @@ class Sensor:
         ]
         if bad:
             raise ConfigError(f'sensor effects must be 0 (none) or more: {", ".join(bad)}')
+        if self.jpeg > 100:
+            raise ConfigError(f'jpeg of a sensor is {self.jpeg!r}: JPEG quality can fall by at most 100')
 
 
-CAMERA = Sensor(exposure=0.35, colour_cast=0.06, vignette=0.15, blur_px=0.35, shutter=0.15, noise=0.012)
+CAMERA = Sensor(exposure=0.35, colour_cast=0.06, vignette=0.15, blur_px=0.35, shutter=0.15, noise=0.012, jpeg=55)
 """A small camera of the kind that robots and cars carry."""
 
 
@@ -99,7 +105,16 @@ def expose(
         # Photon noise: brighter pixels carry more of it.
         image = image + torch.from_numpy(noise).to(image.device) * (sensor.noise * (image + 0.1).clamp(0).sqrt() * 1.3)
     picture = (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous()
-    return picture.cpu().numpy()
+    pixels = picture.cpu().numpy()
+    if not sensor.jpeg:
+        return pixels
+    return _compressed(pixels, 100 - sensor.jpeg * np.random.default_rng([seed, 17]).random())
+
+
+def _compressed(image: npt.NDArray[np.uint8], quality: float) -> npt.NDArray[np.uint8]:
+    """Return what is left of an RGB image, (H, W, 3) uint8, after JPEG of a quality, 0..100."""
+    _, data = cv2.imencode('.jpg', cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, round(quality)])
+    return decode_compressed(data)
 
 
 def _smeared(image: Tensor, motion_px: Tensor) -> Tensor:

@@ -75,7 +75,9 @@ class Street:
             lines = [Line(0.0, 0.12)]
         if self._parking and rng.random() < 0.6:
             lines += [Line(side * self._lane, 0.1) for side in (-1, 1)]
-        return Ground(edges, materials, tuple(lines), wear=float(rng.uniform(0.05, 0.6)))
+        return Ground(
+            edges, materials, tuple(lines), wear=float(rng.uniform(0.05, 0.6)), paved=(p.asphalt, p.kerb, p.paving)
+        )
 
     def build(self, rng: np.random.Generator, first_s: float, build: Builder) -> list[Patch]:
         """Add one stretch of the street."""

@@ -183,6 +183,18 @@ def test_each_effect_of_the_sensor_shows() -> None:
     np.testing.assert_array_equal(noisy, expose(grey, Sensor(noise=0.05), 3, 0, 0.0))
 
 
+def test_a_stronger_loss_of_jpeg_quality_moves_an_image_further_from_the_truth() -> None:
+    image = torch.rand(40, 60, generator=torch.Generator().manual_seed(0)).expand(3, 40, 60)
+    exact = expose(image, Sensor(), 3, 0, 0.0).astype(int)
+    slight, strong = (np.abs(expose(image, Sensor(jpeg=loss), 3, 0, 0.0) - exact).mean() for loss in (5, 90))
+    assert 0 < slight < 0.7 * strong
+
+
+def test_red_stays_red_through_jpeg() -> None:
+    red = torch.tensor([0.8, 0.2, 0.1])[:, None, None].expand(3, 16, 16)
+    np.testing.assert_allclose(expose(red, Sensor(jpeg=20), 3, 0, 0.0)[8, 8], [204, 51, 26], atol=4)
+
+
 def test_motion_blurs_along_the_way_of_each_pixel() -> None:
     camera = Camera(60, 40, 50.0, 50.0, 29.5, 19.5)
     later = np.eye(4)
@@ -203,6 +215,8 @@ def test_motion_blurs_along_the_way_of_each_pixel() -> None:
 def test_negative_effects_are_refused_all_at_once() -> None:
     with pytest.raises(ConfigError, match=r'noise=-1.*'):
         dataclasses.replace(CAMERA, noise=-1)
+    with pytest.raises(ConfigError, match=r'jpeg of a sensor is 101'):
+        Sensor(jpeg=101)
 
 
 def test_a_scene_that_is_not_there_is_refused() -> None:
