@@ -11,7 +11,8 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,22 @@ class ProgressBar(TQDMProgressBar):
         return {name: value for name, value in super().get_metrics(trainer, module).items() if name != 'v_num'}
 
 
+@contextmanager
+def interruptions_as_before() -> Iterator[None]:
+    """Leave Ctrl-C as it was when a run ends or fails.
+
+    Lightning alone does not: it puts back the handler it has found in the middle of a run, which is SaveState's.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class SaveState(Callback):
     """Saves, every so often and when it is interrupted, the state to resume from and the checkpoint `last`.
 
@@ -63,24 +80,13 @@ class SaveState(Callback):
     def __init__(self, folder: Path, every: int, save_last: Callable[[dict[str, float]], None]) -> None:
         self._folder, self._every, self._save_last = folder, every, save_last
         self._is_interrupted = False
-        self._handler: Any = None
 
     def on_fit_start(self, trainer: L.Trainer, _module: L.LightningModule) -> None:
         """Wait for Ctrl-C; processes that train together would not stop at the same step."""
         if trainer.world_size == 1 and threading.current_thread() is threading.main_thread():
-            self._handler = signal.signal(signal.SIGINT, self._interrupted)
+            signal.signal(signal.SIGINT, self._interrupted)
 
-    def teardown(self, *_: Any, **__: Any) -> None:  # noqa: ANN401 - Lightning passes what nobody reads here
-        """Leave Ctrl-C as it was."""
-        if self._handler is not None:
-            signal.signal(signal.SIGINT, self._handler)
-            self._handler = None
-
-    def on_exception(self, *_: Any) -> None:  # noqa: ANN401 - as above
-        """Leave Ctrl-C as it was, which Lightning does not come to when a run fails."""
-        self.teardown()
-
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:  # noqa: ANN401 - as above
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:  # noqa: ANN401 - what nobody reads
         """Save when it is time; where a validation follows this step, after it, so that its verdict is saved too.
 
         Raises:

@@ -21,7 +21,15 @@ from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, save_checkpoint
 from sidepth_core.errors import ConfigError, DatasetError
 from sidepth_core.evaluation.comparison import Comparison
 from sidepth_core.training.before_after import compare_with_start
-from sidepth_core.training.callbacks import Figures, KeepBest, ProgressBar, SaveState, StopOnCollapse, Throughput
+from sidepth_core.training.callbacks import (
+    Figures,
+    KeepBest,
+    ProgressBar,
+    SaveState,
+    StopOnCollapse,
+    Throughput,
+    interruptions_as_before,
+)
 from sidepth_core.training.clip_data import ClipData
 from sidepth_core.training.metrics import MetricsTable
 from sidepth_core.training.module import DepthTraining
@@ -69,7 +77,8 @@ def fit(recipe: Recipe) -> Run:
         module = DepthTraining(recipe, make_networks(recipe))
         data = ClipData(recipe)
         trainer = make_trainer(recipe, state, data, partial(save_average, module=module, data=data))
-        trainer.fit(module, datamodule=data, ckpt_path=state, weights_only=True)
+        with interruptions_as_before():
+            trainer.fit(module, datamodule=data, ckpt_path=state, weights_only=True)
     except BaseException:
         forget_unstarted(recipe)
         raise

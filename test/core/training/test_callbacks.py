@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sidepth_core.training.callbacks import RESUME_FILE, SaveState
+from sidepth_core.training.callbacks import RESUME_FILE, SaveState, interruptions_as_before
 
 
 def trainer_at(step: int, *, world_size: int = 1) -> Any:
@@ -27,16 +27,16 @@ def test_an_interrupted_run_saves_its_step_and_ends(
     before = signal.getsignal(signal.SIGINT)
     saved = SaveState(tmp_path, 50, lambda _: None)
     trainer = trainer_at(step)
-    saved.on_fit_start(trainer, trainer)
-    saved.on_train_batch_end(trainer_at(step - 1))
-    assert not (tmp_path / RESUME_FILE).exists()
-    os.kill(os.getpid(), signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt, match=r'^$'):
-        # Where a validation follows the step, its verdict is saved too.
-        saved.on_train_batch_end(trainer) if step % 10 else saved.on_validation_end(trainer, trainer)
+    with interruptions_as_before():
+        saved.on_fit_start(trainer, trainer)
+        saved.on_train_batch_end(trainer_at(step - 1))
+        assert not (tmp_path / RESUME_FILE).exists()
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt, match=r'^$'):
+            # Where a validation follows the step, its verdict is saved too.
+            saved.on_train_batch_end(trainer) if step % 10 else saved.on_validation_end(trainer, trainer)
     assert (tmp_path / RESUME_FILE).read_text() == str(step)
     assert f'--recipe {tmp_path}/config.yaml --resume true' in caplog.text
-    saved.teardown()
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -44,21 +44,12 @@ def test_an_interrupted_run_saves_its_step_and_ends(
 def test_a_second_interruption_ends_a_run_at_once(tmp_path: Path, before: Any) -> None:
     usual = signal.signal(signal.SIGINT, before)
     saved = SaveState(tmp_path, 50, lambda _: None)
-    saved.on_fit_start(trainer_at(1), trainer_at(1))
-    os.kill(os.getpid(), signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt, match=r'^$'):
+    with interruptions_as_before():
+        saved.on_fit_start(trainer_at(1), trainer_at(1))
         os.kill(os.getpid(), signal.SIGINT)
-    saved.teardown()
+        with pytest.raises(KeyboardInterrupt, match=r'^$'):
+            os.kill(os.getpid(), signal.SIGINT)
     assert signal.signal(signal.SIGINT, usual) is before
-
-
-def test_a_failed_run_leaves_interruptions_as_they_were(tmp_path: Path) -> None:
-    before = signal.getsignal(signal.SIGINT)
-    saved = SaveState(tmp_path, 50, lambda _: None)
-    saved.on_fit_start(trainer_at(1), trainer_at(1))
-    assert signal.getsignal(signal.SIGINT) is not before
-    saved.on_exception(trainer_at(1), trainer_at(1), ValueError('no more memory'))
-    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_processes_that_train_together_leave_interruptions_alone(tmp_path: Path) -> None:
@@ -66,4 +57,3 @@ def test_processes_that_train_together_leave_interruptions_alone(tmp_path: Path)
     saved = SaveState(tmp_path, 50, lambda _: None)
     saved.on_fit_start(trainer_at(1, world_size=2), trainer_at(1))
     assert signal.getsignal(signal.SIGINT) is before
-    saved.teardown()

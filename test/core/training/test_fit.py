@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from sidepth_core.training import clip_data
 from sidepth_core.training.collapse import CollapseError
 from sidepth_core.training.fit import fit, save_camera, scale_of
 from sidepth_core.training.metrics import read_metric
+from sidepth_core.training.module import DepthTraining
 from sidepth_core.training.recipes import load_recipe, render_recipe
 from sidepth_core.training.run_folder import open_run_folder, saved_step
 from sidepth_core.training.settings import ObjectiveSettings, Recipe
@@ -276,6 +278,17 @@ def test_a_collapsed_run_is_stopped_with_the_reason(recipe: Recipe) -> None:
     )
     with pytest.raises(CollapseError, match='training stopped at step'):
         fit(hopeless)
+
+
+def test_a_run_that_fails_leaves_interruptions_as_they_were(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> None:
+        raise ValueError('no more memory')
+
+    monkeypatch.setattr(DepthTraining, 'training_step', fails)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(ValueError, match='no more memory'):
+        fit(recipe)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_run_that_never_began_leaves_its_folder_to_the_corrected_one(recipe: Recipe, tmp_path: Path) -> None:
