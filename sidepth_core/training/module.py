@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sidepth_core.augment import AugmentedBatch, apply, draw, plain
 from sidepth_core.camera import Camera
 from sidepth_core.data.clips import Batch
+from sidepth_core.errors import ConfigError
 from sidepth_core.losses import minimum_reprojection
 from sidepth_core.models import size_of_shape
 from sidepth_core.training.collapse import CollapseSigns, collapse_signs
@@ -60,7 +61,10 @@ class DepthTraining(L.LightningModule):
         """Learn the camera only where a source has none."""
         self._uncalibrated = next((s for s in self.trainer.datamodule.sources if not s.camera_known), None)
         self.networks.camera.requires_grad_(requires_grad=self._uncalibrated is not None)
+        self.networks.pose_net.requires_grad_(requires_grad=self.recipe.objective.train_pose)
         if self._uncalibrated is not None:
+            if not self.recipe.objective.train_pose:
+                raise ConfigError(f'{self._uncalibrated.name}: camera=learned needs objective.train_pose true')
             (height, width), recorded = self._uncalibrated.size, self._uncalibrated.recorded
             squeeze = (height / width) / (recorded[0] / recorded[1])
             self.networks.camera.squeeze = self.average.networks.camera.squeeze = squeeze

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from sidepth_core import losses
 from sidepth_core.augment import AugmentedBatch
-from sidepth_core.geometry import Warped, pose_matrix, warp
+from sidepth_core.geometry import FARTHEST_M, Warped, pose_matrix, warp
 from sidepth_core.losses import LossTerms, Reprojection
 from sidepth_core.training.networks import Networks, autocast
 from sidepth_core.training.settings import ObjectiveSettings
@@ -36,7 +36,7 @@ class Outcome(NamedTuple):
         terms: The unweighted terms.
         disparity: sigma of the depth input, (B, 1, h, w).
         depth_m: Its depth, the same shape.
-        motion: Poses; None in supervised steps.
+        motion: What the pose network says; None in steps that do without it.
         warped: Each source in the target's view; empty in supervised steps.
         reprojection: Where view synthesis counted; None in supervised steps.
     """
@@ -86,10 +86,15 @@ def evaluate(
     if supervised:
         return Outcome(terms, disparity, depth_m, None, [], None)
     taught = _taught(teacher, view, settings, precision)
-    with autocast(view.target.device, precision):
-        motion = _motion(networks, view.pose_frames)
+    motion = None
+    if settings.train_pose:
+        with autocast(view.target.device, precision):
+            motion = _motion(networks, view.pose_frames)
     moved_m = networks.depth(synthesised, view.K_target)
-    poses = _two_view_poses(motion, view, moved_m) if weights.two_view_pose else motion.T_source_target
+    if motion is None or weights.two_view_pose:
+        poses = _two_view_poses(motion, view, moved_m)
+    else:
+        poses = motion.T_source_target
     warped = [
         warp(source, moved_m, view.K_target, T_source_target, view.K_source)
         for source, T_source_target in zip(view.sources.unbind(1), poses, strict=True)
@@ -99,13 +104,13 @@ def evaluate(
     reprojection = losses.minimum_reprojection(view.target, warped, identities, keep)
     terms = terms._replace(
         photometric=reprojection.loss,
-        speed=_speed(motion, view.distance_m) if weights.speed else None,
+        speed=_speed(motion, view.distance_m) if weights.speed and motion is not None else None,
         zoom_consistency=_consistency(networks, view, depth_m, precision) if weights.zoom_consistency else None,
         self_distillation=losses.self_distillation(depth_m, taught, keep)
         if weights.self_distillation and taught is not None
         else None,
         two_view_pose=losses.motion_term(torch.cat(motion.T_source_target), torch.cat(poses))
-        if weights.two_view_pose
+        if weights.two_view_pose and motion is not None
         else None,
         hold_scale=_scale_drift(start, view, depth_m, precision) if weights.hold_scale and start is not None else None,
     )
@@ -150,12 +155,13 @@ def _has_pose(view: AugmentedBatch) -> Tensor:
     return has_pose.any(1)[:, None, None, None]
 
 
-def _two_view_poses(motion: Motion, view: AugmentedBatch, depth_m: Tensor) -> list[Tensor]:
+def _two_view_poses(motion: Motion | None, view: AugmentedBatch, depth_m: Tensor) -> list[Tensor]:
     """Return T_source_target by two-view poses: as long as was driven, or else by the depth of the same corners.
 
-    Where there is no two-view pose it is the pose network's. Where nobody measured the distance, all lengths of a
-    clip grow with depth of its corners, gradient included: so view synthesis does not pull at the scale of what the
-    corners lie on. With lengths held fixed both could shrink together without a difference, and would.
+    Where there is no two-view pose it is the pose network's, or without one a pose from which nothing is seen: all
+    points lie behind the source. Where nobody measured the distance, all lengths of a clip grow with depth of its
+    corners, gradient included: so view synthesis does not pull at the scale of what the corners lie on. With lengths
+    held fixed both could shrink together without a difference, and would.
     """
     driven = torch.stack(_driven(view.distance_m), 1)
     by_depth = _lengths(view, depth_m)
@@ -164,7 +170,10 @@ def _two_view_poses(motion: Motion, view: AugmentedBatch, depth_m: Tensor) -> li
     log_length = torch.where(has_pose, by_depth, 1).log()
     growth = (log_length - log_length.detach()).sum(1) / has_pose.sum(1).clamp(min=1)  # 0, with a gradient
     chosen = []
-    for index, T_predicted in enumerate(motion.T_source_target):
+    blind = torch.eye(4, device=depth_m.device).expand(len(depth_m), 4, 4).clone()
+    blind[:, 2, 3] = -2 * FARTHEST_M
+    predicted = motion.T_source_target if motion is not None else [blind] * has_pose.shape[1]
+    for index, T_predicted in enumerate(predicted):
         growing = torch.where(driven[:, index].isnan(), growth, 0).exp()
         claimed, length = view.two_view_pose[:, index].nan_to_num(), lengths[:, index].nan_to_num()
         T_seen = _with_translation(claimed, length[:, None] * claimed[:, :3, 3])

@@ -207,6 +207,8 @@ class ObjectiveSettings:
         pose_source: Whose poses take the place of the pose network's where two_view_pose has a weight: 'two_view' (what
             corners show), 'odometry' (of sources with poses), 'both' (two views, odometry where they show nothing, and
             neither where they contradict each other), or 'network': its own, as if the weight were 0.
+        train_pose: Train the pose network as well. Where two-view poses take its place, a step without it costs less
+            than half: it stays as it was, and clips without a two-view pose teach nothing.
         hold_scale: Weight of |ln| of the factor between depth and what the starting checkpoint says of the same clips,
             where nobody measured the distance: metres stay those of the checkpoint.
         auto_mask: Leave out pixels that an un-warped neighbour explains better: still, or moving along.
@@ -228,6 +230,7 @@ class ObjectiveSettings:
     self_distillation: float = 0.0
     two_view_pose: float = 0.0
     pose_source: Literal['network', 'two_view', 'odometry', 'both'] = 'two_view'
+    train_pose: bool = True
     hold_scale: float = 0.0
     auto_mask: bool = True
     motion_mask: bool = False
@@ -240,6 +243,8 @@ class ObjectiveSettings:
             faults.append('photometric and depth are both 0: there is nothing to learn from')
         if self.supervised_steps and not self.depth:
             faults.append(f'supervised_steps {self.supervised_steps!r} needs the weight depth')
+        if not self.train_pose and not self.weights.two_view_pose:
+            faults.append('train_pose false needs two_view_pose above 0 and another pose_source than network')
         refuse('objective', faults)
 
     @property

@@ -120,6 +120,8 @@ def test_a_camera_that_nobody_knows_is_learned_and_written_down(recipe: Recipe, 
         data=replace(recipe.data, sources=(f'{images}?camera=learned',), cache='', test_share=0.2),
         model=replace(recipe.model, backbone=None, width=None, height=None),
     )
+    with pytest.raises(ConfigError, match=r'camera=learned needs objective\.train_pose true'):
+        fit(replace(learned, objective=replace(recipe.objective, two_view_pose=1.0, train_pose=False)))
     run = fit(learned)
     camera = read_calibration(run.folder / 'camera.json')
     assert (camera.width, camera.height) == (160, 120)

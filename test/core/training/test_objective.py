@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from sidepth_core.augment import AugmentedBatch, AugmentSettings, augment, plain
 from sidepth_core.data.clips import Batch, Clip, collate
 from sidepth_core.data.prepare.two_view_poses import two_view_poses_of
 from sidepth_core.data.synthetic import SyntheticSource
+from sidepth_core.errors import ConfigError
 from sidepth_core.geometry import depth_to_disparity, warp
 from sidepth_core.inference import DepthEstimator
 from sidepth_core.losses import depth_supervision, motion_term
@@ -194,6 +196,42 @@ def test_depth_learns_nothing_where_no_motion_was_seen(networks: Networks) -> No
     assert gradients['none'][0] == 0
     assert gradients['none'][1] > 0
     assert min(gradients['half']) > 0
+
+
+def test_depth_learns_the_same_without_the_pose_network_where_motion_is_seen(networks: Networks) -> None:
+    view = view_of(noise()._replace(two_view_pose=forward()))
+    gradients = []
+    for settings in (SEEN, replace(SEEN, train_pose=False)):
+        networks.zero_grad()
+        outcome = evaluate(networks, view, settings, precision='float32')
+        outcome.terms.total(settings.weights._replace(two_view_pose=0)).backward()
+        gradients.append([p.grad.clone() for p in networks.depth_net.parameters() if p.grad is not None])
+    torch.testing.assert_close(gradients[0], gradients[1])
+    assert outcome.motion is None
+    assert outcome.terms.two_view_pose is None
+    assert all(parameter.grad is None for parameter in networks.pose_net.parameters())
+
+
+def test_without_the_pose_network_a_frame_whose_motion_was_not_seen_shows_nothing(networks: Networks) -> None:
+    half = forward()
+    half[:, 1] = math.nan
+    half[1] = math.nan
+    networks.zero_grad()
+    settings = replace(SEEN, train_pose=False)
+    outcome = evaluate(networks, view_of(noise()._replace(two_view_pose=half)), settings, precision='float32')
+    assert outcome.warped[0].valid[0].any()
+    assert not outcome.warped[0].valid[1].any()
+    assert not outcome.warped[1].valid.any()
+    outcome.terms.total(settings.weights).backward()
+    gradients = [parameter.grad for parameter in networks.depth_net.parameters() if parameter.grad is not None]
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert any(gradient.any() for gradient in gradients)
+
+
+@pytest.mark.parametrize('settings', [{}, {'two_view_pose': 1.0, 'pose_source': 'network'}])
+def test_without_pose_network_and_two_view_poses_there_is_no_motion(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match='train_pose false needs two_view_pose'):
+        ObjectiveSettings(train_pose=False, **settings)
 
 
 def pull_at_scale(networks: Networks, batch: Batch, where: torch.Tensor) -> float:
