@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 LOCKS := requirements/lock.txt $(if $(filter system,$(RCLPY)),,requirements/ros-pip-$(RCLPY).lock.txt)
 READY := $(VENV)/.ready-$(RCLPY)
 
-.PHONY: setup demo test test-all lint soak bench reference lock clean
+.PHONY: setup demo test test-all lint soak bench reference docs lock clean
 
 setup: $(READY)
 
@@ -43,16 +43,26 @@ soak: $(READY)
 bench: $(READY)
 	$(BIN)/sidepth benchmark $(ARGS)
 
-# Every setting of a training run with its sentence, after a change to one.
+# What is made from tables in the code: pages of docs/reference, training/reference.yaml, config/depth.yaml.
 reference: $(READY)
-	$(BIN)/sidepth train --print-recipe > training/reference.yaml
+	$(BIN)/python docs/make_reference.py
+
+# The site of docs/ into site/, every link checked, in an environment of its own.
+docs: .venv-docs/.ready
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build
+
+.venv-docs/.ready: requirements/docs.lock.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/docs.lock.txt
+	touch $@
 
 # Pin what requirements/*.txt ask for, for every supported Python at once.
 PIN = $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 --no-emit-index-url --no-header
 lock: $(READY)
 	$(PIN) requirements/dev.txt -o requirements/lock.txt
+	$(PIN) requirements/docs.txt -o requirements/docs.lock.txt
 	$(PIN) requirements/ros-pip-kilted.txt -c requirements/lock.txt -o requirements/ros-pip-kilted.lock.txt
 	$(PIN) requirements/ros-pip-jazzy.txt -c requirements/lock.txt -o requirements/ros-pip-jazzy.lock.txt
 
 clean:
-	rm -rf .venv .venv-jazzy build install log *.egg-info
+	rm -rf .venv .venv-jazzy .venv-docs build install log site *.egg-info
