@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -61,6 +62,33 @@ def _slid(pick: Callable[[Tensor, Tensor], Tensor], values: Tensor, outside: flo
             values = pick(values.narrow(dim, 0, length), values.narrow(dim, shift, length))
             width += shift
     return values
+
+
+def gate_range(depth: Tensor, nearest: float, farthest: float) -> None:
+    """Replace depth nearer than `nearest` by -inf and beyond `farthest` by +inf (REP 117), in place.
+
+    Args:
+        depth: Depth along Z, any shape, float32; NaN stays.
+        nearest: In the unit of depth.
+        farthest: In the unit of depth.
+    """
+    if depth.device.type == 'cpu':  # where NumPy compares four times faster
+        values = depth.numpy()
+        too_far, too_near = torch.from_numpy(values > farthest), torch.from_numpy(values < nearest)
+    else:
+        too_far, too_near = depth > farthest, depth < nearest
+    replace(depth, too_far, math.inf)
+    replace(depth, too_near, -math.inf)
+
+
+def replace(depth: Tensor, mask: Tensor, value: float) -> None:
+    """Replace depth where a mask of its shape is True, in place."""
+    if depth.device.type == 'cpu':  # where NumPy is three times faster
+        where = mask.numpy()
+        if where.any():
+            np.copyto(depth.numpy(), np.float32(value), where=where)
+    else:
+        depth.masked_fill_(mask, value)
 
 
 def border_mask(height: int, width: int, share: float, *, device: torch.device | str = 'cpu') -> Tensor:

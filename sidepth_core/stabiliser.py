@@ -150,7 +150,9 @@ def _scale_change(past: _Past, log_depth: Tensor, still: Tensor, gap_s: float) -
 def _grey(image: Tensor, size: torch.Size) -> Tensor:
     """Return brightness 0..1 at the map's size, (1, 1, h, w), blurred: noise and sub-pixel motion must not count."""
     if image.dtype == torch.uint8:  # shrunk first, and on a CPU in uint8, which is many times faster there
-        image = image if image.device.type == 'cpu' else image.float()
-        image = F.interpolate(image, size=size, mode='bilinear', antialias=True).float() / 255
+        if image.shape[-2:] != size:
+            image = image if image.device.type == 'cpu' else image.float()
+            image = F.interpolate(image, size=size, mode='bilinear', antialias=True)
+        image = image.float() / 255
     grey = F.interpolate(image.float().mean(1, keepdim=True), size=size, mode='area')
     return F.avg_pool2d(F.pad(grey, (2, 2, 2, 2), mode='replicate'), 5, stride=1)

@@ -8,6 +8,8 @@ has copied it when it returns.
 from __future__ import annotations
 
 import array
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, Protocol
 
@@ -254,12 +256,19 @@ def camera_info_message(camera: Camera, header: Header) -> CameraInfo:
     )
 
 
-def _store(message: Image | PointCloud2, values: Tensor) -> None:
-    """Copy a tensor's bytes into the message's buffer, straight from the device."""
-    size = values.numel() * values.element_size()
+def _room(message: Image | PointCloud2, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Return the message's buffer as a tensor of that shape; a new one where it has another size."""
+    size = math.prod(shape) * dtype.itemsize
     if len(message.data) != size:
         message.data = array.array('B', bytes(size))
-    torch.frombuffer(message.data, dtype=values.dtype).view(values.shape).copy_(values)
+    return torch.frombuffer(message.data, dtype=dtype).view(*shape)
+
+
+def _store(message: Image | PointCloud2, values: Tensor) -> None:
+    """Copy a tensor's bytes into the message's buffer, straight from the device, where they do not lie there yet."""
+    room = _room(message, values.shape, values.dtype)
+    if values.data_ptr() != room.data_ptr():
+        room.copy_(values)
 
 
 class ImageBuffer:
@@ -283,6 +292,13 @@ class CloudBuffer:
 
     def __init__(self) -> None:
         self._message = PointCloud2(is_bigendian=False, is_dense=False)
+
+    def room(self, height: int, width: int, channels: int) -> Tensor:
+        """Return the memory of the next message's points, (height, width, channels) float32: who fills it saves a copy.
+
+        What was there belongs to the last message.
+        """
+        return _room(self._message, (height, width, channels), torch.float32)
 
     def fill(self, header: Header, points: Tensor) -> PointCloud2:
         """Return the message with these points, (H, W, 3) xyz or (H, W, 4) xyz and rgb. Valid until the next call."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
+import cv2
 import torch
 from geometry_msgs.msg import Vector3Stamped
 from rclpy.lifecycle import LifecycleNode
@@ -31,6 +33,8 @@ INFO, POINTS, SCALE = 'depth/camera_info', 'depth/points', 'depth/scale'
 SCALE_TOPICS = frozenset({SCALE})
 RELATIVE_TOPICS = frozenset({'depth/relative', 'depth/image_color', 'depth/confidence', INFO, SCALE})
 """What may be published of depth that has no metres yet."""
+THIN_TOPICS = frozenset({POINTS, INFO, SCALE})
+"""What needs no more pixels of the depth map than the cloud has points."""
 
 
 class CameraOutput:
@@ -72,14 +76,22 @@ class CameraOutput:
             if topic in wanted and (pixels := _pixels(topic, estimate, settings)) is not None:
                 self._publishers[topic].publish(self._images[topic].fill(header, pixels))
         if POINTS in wanted:
-            self._publishers[POINTS].publish(self._cloud.fill(header, self.points(estimate, settings)))
+            points = self.points(estimate, settings, self._cloud.room)
+            self._publishers[POINTS].publish(self._cloud.fill(header, points))
 
-    def points(self, estimate: Estimate, settings: Settings) -> Tensor:
-        """Return the organised cloud of an estimate, (h, w, 3 or 4) float32."""
+    def points(self, estimate: Estimate, settings: Settings, room: Callable[..., Tensor] = torch.empty) -> Tensor:
+        """Return the organised cloud of an estimate, (h, w, 3 or 4) float32 in main memory, which `room` gives."""
         stride = settings.cloud_stride
         directions = self._rays(estimate.camera, stride, estimate.depth.device)
-        colour = colour_at(estimate) if settings.cloud_fields == 'xyzrgb' else None
-        return point_cloud(estimate.depth, directions, colour, stride)
+        colour = colour_at(estimate, stride) if settings.cloud_fields == 'xyzrgb' else None
+        out = room(*directions.shape[:2], 3 if colour is None else 4)
+        left = stride // estimate.stride
+        return point_cloud(estimate.depth[::left, ::left], directions, colour, out)
+
+
+def needed_stride(wanted: frozenset[str], settings: Settings) -> int:
+    """Return every how many pixels of the depth map the wanted topics need."""
+    return settings.cloud_stride if POINTS in wanted and wanted <= THIN_TOPICS else 1
 
 
 def scale_message(scale: Scale, header: Header) -> Vector3Stamped:
@@ -93,13 +105,23 @@ def scale_message(scale: Scale, header: Header) -> Vector3Stamped:
     return message
 
 
-def colour_at(estimate: Estimate) -> Tensor:
-    """Return an estimate's rectified image at the size of its depth map, (3, H, W) uint8."""
-    size = estimate.depth.shape
-    if estimate.image.shape[-2:] == size:
-        return estimate.image
-    image = F.interpolate(estimate.image[None].float(), size=size, mode='area')
-    return image[0].round().to(torch.uint8)
+def colour_at(estimate: Estimate, stride: int = 1) -> Tensor:
+    """Return the colours of every stride-th pixel of an estimate's map, (3, h, w) uint8.
+
+    At the network's size they are those of the image that the network saw.
+    """
+    height, width = estimate.camera.height, estimate.camera.width
+    image = estimate.image
+    if image.shape[-2:] != (height, width):
+        if estimate.seen.shape[-2:] == (height, width):
+            image = estimate.seen
+        elif image.device.type == 'cpu':  # where OpenCV is several times faster
+            pixels = cv2.resize(image.permute(1, 2, 0).numpy(), (width, height), interpolation=cv2.INTER_AREA)
+            image = torch.from_numpy(pixels).permute(2, 0, 1)
+        else:
+            image = F.interpolate(image[None].float(), size=(height, width), mode='area')[0] / 255
+    thin = image[:, ::stride, ::stride]
+    return thin if thin.dtype == torch.uint8 else (255 * thin).round().to(torch.uint8)
 
 
 def _pixels(topic: str, estimate: Estimate, settings: Settings) -> Tensor | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import math
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -16,6 +18,32 @@ from sidepth_core.errors import SidepthError
 from sidepth_core.inference import DepthEstimator
 from sidepth_core.scale import MEASURED_SOURCES, MeterSettings, ScaleSource, make_scale_source
 from sidepth_ros.node.parameters import MODEL_PARAMETERS, Settings
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Images as the network sees them.
+
+    Attributes:
+        images: RGB at the network's size, (B, 3, h, w), uint8 on a CPU, float32 in 0..1 elsewhere.
+        focal_px: Their focal lengths, (B,), pixels at that size.
+    """
+
+    images: Tensor
+    focal_px: Tensor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images."""
+        return int(self.images.shape[-2]), int(self.images.shape[-1])
+
+    def some(self, indices: Sequence[int]) -> Sight:
+        """Return some of the images, in that order."""
+        return Sight(self.images[list(indices)], self.focal_px[list(indices)])
+
+    def mirrored(self) -> Sight:
+        """Return the same images, left and right exchanged."""
+        return Sight(self.images.flip(-1), self.focal_px)
 
 
 class Model(NamedTuple):
@@ -38,31 +66,40 @@ class Model(NamedTuple):
         """Return the height and width at which the network sees images (1, 3, H, W) in one pass."""
         return self.estimator.network_size(*((image.shape[-2], image.shape[-1]) for image in images))
 
-    def depth(self, images: Sequence[Tensor], focal_px: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """Return depth of images (1, 3, H, W) uint8 of any sizes in one pass: (B, 1, h, w).
+    def sight(self, images: Sequence[Tensor], focal_px: Sequence[float], size: tuple[int, int]) -> Sight:
+        """Return images (1, 3, H, W) uint8 of any sizes as the network takes them together.
 
         Args:
             images: Rectified, on the device.
-            focal_px: Focal length of each, (B,), pixels of that image; of a squeezed one the geometric mean.
-            size: Height and width (h, w) for the network; None for what network_size says.
+            focal_px: Focal length of each, pixels of that image; of a squeezed one the geometric mean.
+            size: Height and width (h, w) for the network.
         """
-        size = size or self.network_size(images)
-        if len({image.shape for image in images}) > 1:
-            height, width = size
-            areas = torch.tensor([image.shape[-2] * image.shape[-1] for image in images])
-            focal_px = focal_px * (height * width / areas).sqrt()
-            images = [resized_image(image, height, width) for image in images]
-        return self.estimator.depth(torch.cat(list(images)), focal_px.to(self.device), size)
+        height, width = size
+        areas = [image.shape[-2] * image.shape[-1] for image in images]
+        scaled = [focal * math.sqrt(height * width / area) for focal, area in zip(focal_px, areas, strict=True)]
+        return Sight(
+            torch.cat([resized_image(image, height, width) for image in images]),
+            torch.tensor(scaled, device=self.device),
+        )
 
-    def farthest(self, image: Tensor, focal_px: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """Return the largest depth that the weights can say of one image, (1,); arguments as above."""
-        return self.estimator.farthest(image, focal_px.to(self.device), size)
+    def depth(self, sight: Sight) -> Tensor:
+        """Return the depth of images in one pass: (B, 1, h, w)."""
+        return self.estimator.depth(sight.images, sight.focal_px, sight.size)
+
+    def farthest(self, sight: Sight) -> Tensor:
+        """Return the largest depth that the weights can say of each image, (B,)."""
+        return self.estimator.farthest(sight.images, sight.focal_px, sight.size)
 
 
 def resized_image(image: Tensor, height: int, width: int) -> Tensor:
-    """Return an image (1, 3, H, W) uint8 at another size, as the network takes it."""
+    """Return an image (1, 3, H, W) uint8 at the network's size, as Sight has it.
+
+    On a CPU it is shrunk before it is copied into a batch, and in uint8: both are several times faster there.
+    """
     if image.device.type != 'cpu':  # where torch cannot do it in uint8
         image = image.float() / 255
+    if image.shape[-2:] == (height, width):
+        return image
     return F.interpolate(image, size=(height, width), mode='bilinear', align_corners=False, antialias=True)
 
 

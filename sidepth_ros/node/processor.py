@@ -20,12 +20,13 @@ from torch.nn import functional as F
 from sidepth_core.camera import Camera
 from sidepth_core.data.frames import Image
 from sidepth_core.depth_maps import rays, resize_depth
-from sidepth_core.gates import border_mask, consistency, edge_mask, sky_mask
+from sidepth_core.gates import border_mask, consistency, edge_mask, gate_range, sky_mask
+from sidepth_core.gates import replace as replace_where
 from sidepth_core.rectify import fold_radius, rectification_grid, rectification_maps
 from sidepth_core.scale import MeterSettings, Moment, Scale, ScaleMeter, Surroundings
 from sidepth_core.stabiliser import Stabiliser
 from sidepth_ros.messages import Calibration
-from sidepth_ros.node.model import Model
+from sidepth_ros.node.model import Model, Sight
 from sidepth_ros.node.parameters import Settings
 
 ZOOM_BORDER = 1 / 8
@@ -45,6 +46,7 @@ class View(NamedTuple):
         calibration: Its camera, and the rectified one.
         stamp_ns: Time of exposure.
         wants_confidence: Whether somebody wants the confidence.
+        stride: Every how many pixels of the depth map somebody wants, across and down.
         surroundings: What else is known of its scale; None where that is not measured.
     """
 
@@ -53,6 +55,7 @@ class View(NamedTuple):
     calibration: Calibration
     stamp_ns: int
     wants_confidence: bool = False
+    stride: int = 1
     surroundings: Surroundings | None = None
 
 
@@ -60,18 +63,22 @@ class Estimate(NamedTuple):
     """What became of a view; tensors are on the device.
 
     Attributes:
-        depth: Gated depth along Z, (H, W) float32; metres where scale.metric.
-        camera: Rectified camera of that very map.
+        depth: Gated depth along Z, (H, W) float32, or every stride-th pixel of it; metres where scale.metric.
+        camera: Rectified camera of the whole map.
         image: The rectified image at the input's size, (3, H', W') uint8.
-        confidence: (H, W) float32 in 0..1, NaN where not known; None where nobody asked.
+        seen: The same at the network's size, (3, h, w), as Sight has it.
+        confidence: As depth, float32 in 0..1, NaN where not known; None where nobody asked.
         scale: Where the unit comes from.
+        stride: Every how many pixels of the map, across and down, depth and confidence have.
     """
 
     depth: Tensor
     camera: Camera
     image: Tensor
+    seen: Tensor
     confidence: Tensor | None
     scale: Scale
+    stride: int = 1
 
 
 class _Maps(NamedTuple):
@@ -123,18 +130,23 @@ class Processor:
     def __call__(self, views: Sequence[View], model: Model, settings: Settings) -> list[Estimate]:
         """Return an estimate for each view; all go through the network together."""
         images = [self._rectified(view, model.device) for view in views]
-        targets = [view.calibration.target for view in views]
-        focal = torch.cat([_focal_px(target) for target in targets])
-        depth = model.depth(images, focal)
+        focal_px = [_focal_px(view.calibration.target) for view in views]
+        size = model.network_size(images)
+        # Shrunk once: network, stabiliser and cloud look at the same small image.
+        sight = model.sight(images, focal_px, size)
+        depth = model.depth(sight)
         confidence: dict[int, Tensor] = {}
         if settings.confidence != 'none':
             asked = [i for i, view in enumerate(views) if settings.confidence_gate or view.wants_confidence]
             if asked:
-                looked = [images[i] for i in asked]
-                found = _confidence(settings.confidence, depth[asked], looked, focal[asked], model)
+                if settings.confidence == 'flip':
+                    second = sight.some(asked).mirrored()
+                else:
+                    second = model.sight([_middle(images[i]) for i in asked], [focal_px[i] for i in asked], size)
+                found = _confidence(settings.confidence, depth[asked], model.depth(second))
                 confidence = {i: found[place : place + 1] for place, i in enumerate(asked)}
         return [
-            self._finish(view, images[i], depth[i : i + 1], confidence.get(i), model, settings)
+            self._finish(view, images[i], sight.some([i]), depth[i : i + 1], confidence.get(i), model, settings)
             for i, view in enumerate(views)
         ]
 
@@ -165,12 +177,19 @@ class Processor:
         return known[1]
 
     def _finish(
-        self, view: View, image: Tensor, depth: Tensor, confidence: Tensor | None, model: Model, settings: Settings
+        self,
+        view: View,
+        image: Tensor,
+        sight: Sight,
+        depth: Tensor,
+        confidence: Tensor | None,
+        model: Model,
+        settings: Settings,
     ) -> Estimate:
         """Turn the network's map of one view, (1, 1, h, w), into what is published."""
         if settings.stabilise:
             stabiliser = self._stabilisers.setdefault(view.name, Stabiliser())
-            depth = stabiliser(depth, image, view.stamp_ns, settings.stabilise_time)
+            depth = stabiliser(depth, sight.images, view.stamp_ns, settings.stabilise_time)
         else:
             self._stabilisers.pop(view.name, None)
         target = view.calibration.target
@@ -179,22 +198,23 @@ class Processor:
             # Not measured yet: gates that count in metres would compare them with depth that has none.
             settings = replace(settings, range_gate=False, sky_gate=False)
         depth = scale.apply(depth)
-        width, height = _output_size(target, depth, settings)
-        full = resize_depth(depth, height, width)
-        if confidence is not None:
-            confidence = F.interpolate(confidence, size=(height, width), mode='bilinear', align_corners=False)
         sky = None
         if settings.sky_gate:
             # What the weights put farthest is sky too, for a camera whose metres end before sky_depth does.
-            farthest = FAR_END * scale.factor * model.farthest(image, _focal_px(target), _size(depth))
+            farthest = FAR_END * scale.factor * model.farthest(sight)
             sky = sky_mask(depth, farthest.clamp(max=settings.sky_depth))
-        gated = self._gated(view, full, depth, sky, confidence, settings)
+        width, height = _output_size(target, depth, settings)
+        if confidence is not None:
+            confidence = F.interpolate(confidence, size=(height, width), mode='bilinear', align_corners=False)
+            confidence = confidence[0, 0, :: view.stride, :: view.stride]
         return Estimate(
-            gated[0, 0],
+            self._gated(view, depth, (height, width), sky, confidence, settings),
             target.resized(width, height),
             image[0],
-            None if confidence is None else confidence[0, 0],
+            sight.images[0],
+            confidence,
             scale,
+            view.stride,
         )
 
     def _scale(self, view: View, image: Tensor, depth: Tensor, model: Model) -> Scale:
@@ -216,35 +236,40 @@ class Processor:
     def _gated(
         self,
         view: View,
-        full: Tensor,
         coarse: Tensor,
+        size: tuple[int, int],
         sky: Tensor | None,
         confidence: Tensor | None,
         settings: Settings,
     ) -> Tensor:
-        """Apply the gates that are on; later ones win, so that +inf never hides a pixel that was not measured."""
-        height, width = full.shape[-2:]
-        gated = full
+        """Return every stride-th pixel of a map (1, 1, h, w) at a size, with the gates applied that are on.
+
+        Later ones win, so that +inf never hides a pixel that was not measured.
+        """
+        thinned = (slice(None, None, view.stride),) * 2
+        full = resize_depth(coarse, *size)
+        # Gates write into the map: it must not be the stabiliser's, nor a meter's.
+        gated = (full.clone() if full is coarse else full)[0, 0][thinned].contiguous()
         if settings.range_gate:
-            gated = torch.where(full > settings.max_depth, math.inf, gated)
-            gated = torch.where(full < settings.min_depth, -math.inf, gated)
+            gate_range(gated, settings.min_depth, settings.max_depth)
         if sky is not None:
-            gated = torch.where(_stretched(sky, height, width), float(settings.sky_value), gated)
-        out = torch.zeros_like(full, dtype=torch.bool)
+            replace_where(gated, stretched(sky, *size)[0, 0][thinned], float(settings.sky_value))
         if settings.edge_gate:
-            out |= _stretched(edge_mask(coarse, settings.edge_step), height, width)
+            edges = edge_mask(coarse, settings.edge_step)
+            replace_where(gated, stretched(edges, *size)[0, 0][thinned], math.nan)
         if settings.border_gate:
-            out |= border_mask(height, width, settings.border_width, device=full.device)
+            border = border_mask(*size, settings.border_width, device=gated.device)
+            replace_where(gated, border[thinned], math.nan)
         if settings.confidence_gate and confidence is not None:
-            out |= confidence < settings.min_confidence
+            replace_where(gated, confidence < settings.min_confidence, math.nan)
         if not view.calibration.is_identity:
-            outside = self._rectification(view, full.device).outside
-            out |= _stretched(outside[None, None], height, width)
-        return torch.where(out, math.nan, gated)
+            outside = self._rectification(view, gated.device).outside
+            replace_where(gated, stretched(outside[None, None], *size)[0, 0][thinned], math.nan)
+        return gated
 
 
-def _focal_px(camera: Camera) -> Tensor:
-    return torch.tensor([math.sqrt(camera.fx * camera.fy)])
+def _focal_px(camera: Camera) -> float:
+    return math.sqrt(camera.fx * camera.fy)
 
 
 def rectified(pixels: Tensor, grid: Tensor) -> Tensor:
@@ -253,29 +278,21 @@ def rectified(pixels: Tensor, grid: Tensor) -> Tensor:
     return straight.round().to(torch.uint8)
 
 
-def _confidence(kind: str, depth: Tensor, images: list[Tensor], focal: Tensor, model: Model) -> Tensor:
-    """Return how well a second look agrees with depth, (B, 1, h, w).
+def _confidence(kind: str, depth: Tensor, again: Tensor) -> Tensor:
+    """Return how well a second look agrees with depth, both (B, 1, h, w): of the mirrored image, or of its middle.
 
     It judges depth and never changes it: what is published must not depend on who subscribes to what else.
     """
     if kind == 'flip':
-        mirrored = model.depth([image.flip(-1) for image in images], focal, _size(depth)).flip(-1)
-        return consistency(depth, mirrored)
-    middles = [_middle(image) for image in images]
-    zoomed = model.depth(middles, focal, _size(depth))
+        return consistency(depth, again.flip(-1))
     height, width = depth.shape[-2:]
     top, left = round(height * ZOOM_BORDER), round(width * ZOOM_BORDER)
-    inner = resize_depth(zoomed, height - 2 * top, width - 2 * left)
+    inner = resize_depth(again, height - 2 * top, width - 2 * left)
     confidence = torch.full_like(depth, math.nan)
     confidence[..., top : height - top, left : width - left] = consistency(
         depth[..., top : height - top, left : width - left], inner
     )
     return confidence
-
-
-def _size(depth: Tensor) -> tuple[int, int]:
-    """Return height and width of the network's map."""
-    return int(depth.shape[-2]), int(depth.shape[-1])
 
 
 def _middle(image: Tensor) -> Tensor:
@@ -291,8 +308,10 @@ def _output_size(target: Camera, depth: Tensor, settings: Settings) -> tuple[int
     return max(1, target.width // divisor), max(1, target.height // divisor)
 
 
-def _stretched(mask: Tensor, height: int, width: int) -> Tensor:
+def stretched(mask: Tensor, height: int, width: int) -> Tensor:
     """Return a mask (1, 1, h, w) at another size: a pixel of it covers all that lie in it."""
+    if mask.shape[-2:] == (height, width):
+        return mask
     for dim, size in ((-1, width), (-2, height)):
         middles = 2 * torch.arange(size, device=mask.device) + 1
         mask = mask.index_select(dim, middles * mask.shape[dim] // (2 * size))

@@ -28,7 +28,7 @@ from sidepth_ros.messages import (
     stamp_ns,
 )
 from sidepth_ros.node.camera_input import CameraInput
-from sidepth_ros.node.camera_output import RELATIVE_TOPICS, SCALE_TOPICS, CameraOutput
+from sidepth_ros.node.camera_output import RELATIVE_TOPICS, SCALE_TOPICS, CameraOutput, needed_stride
 from sidepth_ros.node.model import Model, describe
 from sidepth_ros.node.parameters import MOUNT_PARAMETERS, Settings
 from sidepth_ros.node.pipeline import Mailbox, Worker
@@ -212,6 +212,7 @@ class DepthWorker:
             return None
         try:
             view = self._view(stream, frame, settings, wants_confidence='depth/confidence' in wanted)
+            view = view._replace(stride=needed_stride(wanted, settings))
         except ImageSizeError as error:
             self._drop(stream, TOO_LARGE, str(error))
         except ImageFormatError as error:
@@ -240,7 +241,7 @@ class DepthWorker:
                 self._warn(f'{stream.input.image_topic}: {doubt}')
         header = frame.image.header
         around = self._around(header.frame_id, calibration.target, stamp_ns(header), settings)
-        return View(stream.name, image, calibration, stamp_ns(header), wants_confidence, around)
+        return View(stream.name, image, calibration, stamp_ns(header), wants_confidence, surroundings=around)
 
     def _publish(self, work: Work, estimate: Estimate, settings: Settings) -> None:
         meter, scale, wanted = self._processor.meter(work.view.name), estimate.scale, work.wanted

@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from sidepth_core.camera import Camera
-from sidepth_core.depth_maps import RayCache, point_cloud, rays, resize_depth, to_millimetres
+from sidepth_core.depth_maps import STRIP, RayCache, point_cloud, rays, resize_depth, to_millimetres
 from sidepth_core.errors import ConfigError
 
 CAMERA = Camera(width=60, height=40, fx=50.0, fy=55.0, cx=28.5, cy=21.25)
@@ -28,6 +29,20 @@ def test_plane_stays_a_plane_when_resized() -> None:
     torch.testing.assert_close(resized[..., 4:-4, 4:-4], plane(CAMERA)[..., 4:-4, 4:-4], rtol=1e-5, atol=0)
 
 
+@pytest.mark.parametrize('size', [(90, 160), (75, 133), (24, 30)])
+def test_map_is_resized_on_a_cpu_as_torch_does_it(size: tuple[int, int]) -> None:
+    depth = 1 + 9 * torch.rand(1, 1, 24, 40, generator=torch.Generator().manual_seed(0))
+    expected = F.interpolate(1 / depth, size=size, mode='bilinear', align_corners=False)
+    torch.testing.assert_close(resize_depth(depth, *size), 1 / expected, rtol=1e-5, atol=0)
+
+
+def test_gradients_flow_through_a_resized_map() -> None:
+    depth = torch.full((1, 1, 4, 6), 2.0, requires_grad=True)
+    resize_depth(depth, 8, 12).sum().backward()
+    assert depth.grad is not None
+    assert depth.grad.sum() == pytest.approx(96.0)
+
+
 def test_convention_point_of_a_pixel() -> None:
     depth = torch.zeros(40, 60)
     depth[30, 10] = 2.0
@@ -38,8 +53,25 @@ def test_convention_point_of_a_pixel() -> None:
 @pytest.mark.parametrize('stride', [1, 3, 7])
 def test_strided_cloud_holds_every_nth_point(stride: int) -> None:
     depth = plane(CAMERA)[0, 0]
-    cloud = point_cloud(depth, rays(CAMERA, stride), stride=stride)
+    cloud = point_cloud(depth[::stride, ::stride], rays(CAMERA, stride))
     torch.testing.assert_close(cloud, point_cloud(depth, rays(CAMERA))[::stride, ::stride])
+
+
+@pytest.mark.parametrize('is_coloured', [False, True])
+def test_cloud_made_in_strips_is_depth_times_rays(*, is_coloured: bool) -> None:
+    camera = Camera(50, 2 * STRIP + 6, 50.0, 55.0, 20.5, 31.25)
+    generator = torch.Generator().manual_seed(0)
+    depth = 1 + torch.rand(camera.height, camera.width, generator=generator)
+    depth[3, 4], depth[STRIP, 5], depth[-1, -1] = math.nan, math.inf, -math.inf
+    size = (3, camera.height, camera.width)
+    colour = torch.randint(0, 256, size, dtype=torch.uint8, generator=generator) if is_coloured else None
+    out = torch.full((camera.height, camera.width, 3 + is_coloured), -7.0)
+    assert point_cloud(depth, rays(camera), colour, out) is out
+    expected = torch.where(depth.isfinite(), depth, torch.nan)[..., None] * rays(camera)
+    torch.testing.assert_close(out[..., :3], expected, rtol=0, atol=0, equal_nan=True)
+    if colour is not None:
+        red, green, blue = colour.int()
+        assert torch.equal(out[..., 3].contiguous().view(torch.int32), (red << 16) + (green << 8) + blue)
 
 
 @pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])

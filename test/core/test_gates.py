@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sidepth_core.benchmarks.edges import above, blurred, held_out, steps_of
-from sidepth_core.gates import EDGE_STEP, border_mask, consistency, edge_mask, edge_steps, sky_mask
+from sidepth_core.gates import EDGE_STEP, border_mask, consistency, edge_mask, edge_steps, gate_range, sky_mask
 
 
 def ground(height: int = 60, width: int = 80, horizon: int = 10) -> torch.Tensor:
@@ -106,6 +106,14 @@ def slope(depth: torch.Tensor) -> torch.Tensor:
     inverse = depth.reciprocal()
     across, down = inverse[..., 2:-2, 4:] - inverse[..., 2:-2, :-4], inverse[..., 4:, 2:-2] - inverse[..., :-4, 2:-2]
     return torch.nn.functional.pad((across**2 + down**2).sqrt(), (2, 2, 2, 2), mode='replicate')
+
+
+def test_range_gate_says_too_near_and_too_far_and_leaves_the_rest() -> None:
+    depth = torch.tensor([0.05, 0.1, 5.0, 80.0, 80.5, math.inf, -math.inf, math.nan])
+    gate_range(depth, 0.1, 80.0)
+    inf = math.inf
+    expected = torch.tensor([-inf, 0.1, 5.0, 80.0, inf, inf, -inf, math.nan])
+    torch.testing.assert_close(depth, expected, rtol=0, atol=0, equal_nan=True)
 
 
 def test_border_is_a_share_of_each_side() -> None:

@@ -190,6 +190,15 @@ def test_cloud_says_how_its_points_lie() -> None:
     assert CloudBuffer().fill(Header(), torch.zeros(2, 3, 3)).point_step == 12
 
 
+def test_cloud_made_in_the_memory_of_its_message_is_not_copied() -> None:
+    buffer = CloudBuffer()
+    room = buffer.room(2, 3, 4)
+    room[:] = torch.arange(24, dtype=torch.float32).reshape(2, 3, 4)
+    data = buffer.fill(Header(), room).data
+    assert np.frombuffer(data, np.float32).tolist() == list(range(24))
+    assert buffer.fill(Header(), buffer.room(2, 3, 4)).data is data
+
+
 def info(**fields: object) -> CameraInfo:
     k = [500.0, 0.0, 320.5, 0.0, 510.0, 230.0, 0.0, 0.0, 1.0]
     return CameraInfo(**{'width': 640, 'height': 480, 'k': k, **fields})

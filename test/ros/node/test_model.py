@@ -22,6 +22,10 @@ def settings(tiny_checkpoint: Path) -> Settings:
     return Settings(checkpoint=str(tiny_checkpoint), device='cpu')
 
 
+def depth(model: Model, images: list[torch.Tensor], focal_px: list[float]) -> torch.Tensor:
+    return model.depth(model.sight(images, focal_px, model.network_size(images)))
+
+
 def test_pictures_of_different_sizes_go_through_in_one_pass(settings: Settings) -> None:
     estimator = load_estimator(settings, 2)
     model = Model(estimator, make_scale(settings, estimator.info))
@@ -29,11 +33,18 @@ def test_pictures_of_different_sizes_go_through_in_one_pass(settings: Settings) 
     images = [
         torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8, generator=generator) for size in ((96, 160), (64, 128))
     ]
-    together = model.depth(images, torch.tensor([100.0, 80.0]))
+    together = depth(model, images, [100.0, 80.0])
     assert together.shape == (2, 1, 32, 64)
     for index, image in enumerate(images):
-        alone = model.depth([image], torch.tensor([100.0]))
+        alone = depth(model, [image], [100.0])
         torch.testing.assert_close(together[index : index + 1], alone, rtol=1e-3, atol=0)
+
+
+def test_image_shrunk_first_gives_the_depth_that_the_estimator_gives_it(settings: Settings) -> None:
+    estimator = load_estimator(settings, 1)
+    model = Model(estimator, make_scale(settings, estimator.info))
+    image = torch.randint(0, 256, (1, 3, 90, 170), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(depth(model, [image], [100.0]), estimator.depth(image, torch.tensor([100.0])))
 
 
 def test_canonical_weights_say_metres_by_each_cameras_focal_length(tmp_path: Path) -> None:
@@ -44,13 +55,15 @@ def test_canonical_weights_say_metres_by_each_cameras_focal_length(tmp_path: Pat
     large = torch.randint(0, 256, (1, 3, 64, 128), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     small = resized_image(large, 32, 64)
     # The same camera, once with half of the pixels across and down; then one that sees half as wide.
-    together = model.depth([large, small], torch.tensor([100.0, 50.0]))
+    together = depth(model, [large, small], [100.0, 50.0])
     torch.testing.assert_close(together[:1], together[1:], rtol=0.02, atol=0)
-    tele = model.depth([large], torch.tensor([200.0]))
-    torch.testing.assert_close(tele, 2 * model.depth([large], torch.tensor([100.0])))
+    tele = depth(model, [large], [200.0])
+    torch.testing.assert_close(tele, 2 * depth(model, [large], [100.0]))
     # Twice the focal length at twice the size of what it was trained at: as far as there; the telephoto twice.
-    assert model.farthest(large, torch.tensor([100.0])).item() == pytest.approx(estimator.info.max_depth_m)
-    assert model.farthest(large, torch.tensor([200.0])).item() == pytest.approx(2 * estimator.info.max_depth_m)
+    size = model.network_size([large])
+    far = estimator.info.max_depth_m
+    assert model.farthest(model.sight([large], [100.0], size)).item() == pytest.approx(far)
+    assert model.farthest(model.sight([large], [200.0], size)).item() == pytest.approx(2 * far)
 
 
 def test_missing_checkpoint_is_named() -> None:

@@ -18,6 +18,7 @@ from sidepth_core.depth_maps import rays
 from sidepth_core.rectify import distort, rectification_grid, rectified_camera
 from sidepth_core.scale import make_scale_source
 from sidepth_ros.messages.calibration import Calibration
+from sidepth_ros.node.model import Model
 from sidepth_ros.node.parameters import Settings
 from sidepth_ros.node.processor import Processor, View, rectified
 
@@ -26,29 +27,38 @@ LENS = Camera(128, 96, 100.0, 105.0, 60.5, 50.25, 'plumb_bob', (-0.2, 0.05, 0.00
 SETTINGS = Settings(range_gate=False)
 
 
-class BrightnessModel:
+class BrightnessEstimator:
     """Stands where the network stands: depth is 1 m for black to 11 m for white, at half the size of the image."""
 
     device = torch.device('cpu')
-    far = 100.0
 
-    def __init__(self, *, factor: float = 1.0, one_sided: bool = False) -> None:
-        name = 'fixed' if factor != 1 else 'checkpoint'
-        self.scale_source = make_scale_source(name, metric_weights=True, factor=factor)
+    def __init__(self, *, far: float = 100.0, one_sided: bool = False) -> None:
+        self.far = far
         self.one_sided = one_sided
-        self.estimator = self
 
-    def farthest(self, image: Tensor, focal_px: Tensor, _size: tuple[int, int]) -> Tensor:
-        assert len(image) == len(focal_px) == 1
+    def network_size(self, *images: tuple[int, int]) -> tuple[int, int]:
+        height, width = images[0]
+        return height // 2, width // 2
+
+    def farthest(self, images: Tensor, focal_px: Tensor, size: tuple[int, int]) -> Tensor:
+        assert len(images) == len(focal_px) == 1
+        assert images.shape[-2:] == size
         return torch.tensor([self.far])
 
-    def depth(self, images: list[Tensor], focal_px: Tensor, _size: tuple[int, int] | None = None) -> Tensor:
+    def depth(self, images: Tensor, focal_px: Tensor, size: tuple[int, int]) -> Tensor:
         assert len(images) == len(focal_px)
-        grey = torch.cat([image.float().mean(1, keepdim=True) for image in images])
-        depth = 1 + torch.nn.functional.avg_pool2d(grey, 2) / 25.5
+        assert images.shape[-2:] == size
+        depth = 1 + images.float().mean(1, keepdim=True) / 25.5
         if self.one_sided:
             depth[..., : depth.shape[-1] // 2] *= 2
         return depth
+
+
+def make_model(
+    estimator: BrightnessEstimator | None = None, *, factor: float = 1.0, far: float = 100.0, one_sided: bool = False
+) -> Model:
+    scale = make_scale_source('fixed' if factor != 1 else 'checkpoint', metric_weights=True, factor=factor)
+    return Model(estimator or BrightnessEstimator(far=far, one_sided=one_sided), scale)
 
 
 def view(
@@ -58,12 +68,12 @@ def view(
     return View('front', np.repeat(grey[..., None], 3, axis=2), Calibration(source, target), stamp)
 
 
-def run(settings: Settings = SETTINGS, model: BrightnessModel | None = None, **arguments: object) -> Tensor:
-    return Processor()([view(**arguments)], model or BrightnessModel(), settings)[0].depth
+def run(settings: Settings = SETTINGS, model: Model | None = None, **arguments: object) -> Tensor:
+    return Processor()([view(**arguments)], model or make_model(), settings)[0].depth
 
 
 def test_depth_has_the_size_and_camera_of_the_input() -> None:
-    estimate = Processor()([view()], BrightnessModel(), SETTINGS)[0]
+    estimate = Processor()([view()], make_model(), SETTINGS)[0]
     assert estimate.depth.shape == (96, 128)
     assert estimate.camera == CAMERA
     torch.testing.assert_close(estimate.depth, torch.full((96, 128), 3.0))
@@ -74,15 +84,33 @@ def test_depth_has_the_size_and_camera_of_the_input() -> None:
     [({'output_size': 'network'}, (64, 48)), ({'output_size': 'stride', 'output_stride': 4}, (32, 24))],
 )
 def test_camera_follows_the_size_of_the_output(settings: dict[str, object], size: tuple[int, int]) -> None:
-    estimate = Processor()([view()], BrightnessModel(), SETTINGS.changed(settings))[0]
+    estimate = Processor()([view()], make_model(), SETTINGS.changed(settings))[0]
     assert estimate.camera == CAMERA.resized(*size)
     assert estimate.depth.shape == size[::-1]
 
 
+@pytest.mark.parametrize('output', [{}, {'output_size': 'network'}, {'output_size': 'stride', 'output_stride': 3}])
+def test_map_for_a_thin_cloud_alone_is_a_part_of_the_whole_map(output: dict[str, object]) -> None:
+    coarse = np.random.default_rng(0).integers(0, 256, (4, 5), dtype=np.uint8)
+    image = cv2.resize(coarse, (128, 96), interpolation=cv2.INTER_CUBIC)
+    gates = {'edge_gate': True, 'edge_step': 1.0, 'border_gate': True, 'sky_gate': True, 'sky_depth': 8.0}
+    confident = {'confidence': 'flip', 'confidence_gate': True, 'min_confidence': 0.3}
+    settings = Settings(min_depth=2.0, max_depth=9.0).changed({**gates, **confident, **output})
+    whole_view = view(image, source=LENS, target=Camera(128, 96, 85.0, 88.0, 60.5, 50.25))
+    whole, thin = (Processor()([whole_view._replace(stride=s)], make_model(), settings)[0] for s in (1, 3))
+    assert 0.2 < whole.depth.isfinite().float().mean() < 0.9
+    assert whole.depth.isinf().any()
+    assert whole.camera == thin.camera
+    torch.testing.assert_close(thin.depth, whole.depth[::3, ::3], rtol=0, atol=0, equal_nan=True)
+    assert whole.confidence is not None
+    assert thin.confidence is not None
+    assert torch.equal(thin.confidence, whole.confidence[::3, ::3])
+
+
 def test_scale_multiplies_before_the_gates_see_it() -> None:
-    depth = run(Settings(max_depth=8.0), BrightnessModel(factor=3.0))
+    depth = run(Settings(max_depth=8.0), make_model(factor=3.0))
     assert depth.isinf().all()
-    torch.testing.assert_close(run(Settings(max_depth=10.0), BrightnessModel(factor=3.0)), torch.full((96, 128), 9.0))
+    torch.testing.assert_close(run(Settings(max_depth=10.0), make_model(factor=3.0)), torch.full((96, 128), 9.0))
 
 
 def test_range_gate_follows_rep_117() -> None:
@@ -110,8 +138,7 @@ def test_gates_take_edges_borders_and_sky() -> None:
 
 @pytest.mark.parametrize(('far', 'is_sky'), [(11.5, True), (13.0, False)])
 def test_far_end_of_the_weights_is_sky_even_below_sky_depth(far: float, *, is_sky: bool) -> None:
-    model = BrightnessModel(factor=2.0)
-    model.far = far
+    model = make_model(factor=2.0, far=far)
     image = np.full((96, 128), 51, np.uint8)
     image[:40] = 255
     depth = run(SETTINGS.changed({'sky_gate': True, 'sky_depth': 60.0}), model, image=image)
@@ -122,16 +149,16 @@ def test_far_end_of_the_weights_is_sky_even_below_sky_depth(far: float, *, is_sk
 
 def test_confidence_is_made_only_when_wanted() -> None:
     settings = SETTINGS.changed({'confidence': 'flip'})
-    assert Processor()([view()], BrightnessModel(), settings)[0].confidence is None
+    assert Processor()([view()], make_model(), settings)[0].confidence is None
     wanted = view()._replace(wants_confidence=True)
-    confidence = Processor()([wanted], BrightnessModel(), settings)[0].confidence
+    confidence = Processor()([wanted], make_model(), settings)[0].confidence
     torch.testing.assert_close(confidence, torch.ones(96, 128))
 
 
 @pytest.mark.parametrize('kind', ['flip', 'zoom'])
 def test_depth_does_not_change_when_somebody_subscribes_to_confidence(kind: str) -> None:
     settings = SETTINGS.changed({'confidence': kind})
-    model, views = BrightnessModel(one_sided=True), [view(), view()._replace(name='rear')]
+    model, views = make_model(one_sided=True), [view(), view()._replace(name='rear')]
     alone = Processor()(views, model, settings)
     watched = Processor()([views[0]._replace(wants_confidence=True), views[1]], model, settings)
     for before, after in zip(alone, watched, strict=True):
@@ -143,7 +170,7 @@ def test_depth_does_not_change_when_somebody_subscribes_to_confidence(kind: str)
 def test_confidence_gate_takes_what_two_looks_disagree_about(kind: str) -> None:
     settings = SETTINGS.changed({'confidence': kind, 'confidence_gate': True, 'min_confidence': 0.9})
     assert run(settings).isfinite().all()
-    depth = run(settings, BrightnessModel(one_sided=True))
+    depth = run(settings, make_model(one_sided=True))
     if kind == 'flip':
         assert depth.isnan().all()
     else:
@@ -171,7 +198,7 @@ def test_rectified_image_is_the_same_on_every_device() -> None:
     target = rectified_camera(LENS)
     coarse = np.random.default_rng(0).integers(0, 256, (8, 11), dtype=np.uint8)
     image = cv2.resize(coarse, (128, 96), interpolation=cv2.INTER_CUBIC)
-    ours = Processor()([view(image, source=LENS, target=target)], BrightnessModel(), SETTINGS)[0].image
+    ours = Processor()([view(image, source=LENS, target=target)], make_model(), SETTINGS)[0].image
     grid = torch.from_numpy(rectification_grid(LENS, target))
     theirs = rectified(torch.from_numpy(image).expand(1, 3, -1, -1), grid)
     # OpenCV, which does it on a CPU, divides a pixel into 32 parts.
@@ -195,14 +222,20 @@ def test_cameras_of_different_sizes_share_a_batch() -> None:
     views = [view(), View('rear', np.zeros((32, 64, 3), np.uint8), Calibration(small, small), 0)]
     calls = []
 
-    class Counting(BrightnessModel):
-        def depth(self, images: list[Tensor], focal_px: Tensor, _size: tuple[int, int] | None = None) -> Tensor:
-            assert focal_px.tolist() == pytest.approx([math.sqrt(100.0 * 105.0), 50.0])
-            calls.append([tuple(image.shape) for image in images])
-            return torch.full((2, 1, 32, 64), 4.0)
+    class Counting(BrightnessEstimator):
+        def network_size(self, *images: tuple[int, int]) -> tuple[int, int]:
+            assert images == ((96, 128), (32, 64))
+            return 48, 96
 
-    estimates = Processor()(views, Counting(), SETTINGS)
-    assert calls == [[(1, 3, 96, 128), (1, 3, 32, 64)]]
+        def depth(self, images: Tensor, focal_px: Tensor, size: tuple[int, int]) -> Tensor:
+            # As long in the pixels of the network as it was in those of the camera: geometric means of both sides.
+            longer = [math.sqrt(100.0 * 105.0) * math.sqrt(0.75 * 0.5), 50.0 * 1.5]
+            assert focal_px.tolist() == pytest.approx(longer)
+            calls.append(tuple(images.shape))
+            return torch.full((2, 1, *size), 4.0)
+
+    estimates = Processor()(views, make_model(Counting()), SETTINGS)
+    assert calls == [(2, 3, 48, 96)]
     assert [tuple(estimate.depth.shape) for estimate in estimates] == [(96, 128), (32, 64)]
 
 
@@ -211,7 +244,7 @@ def test_stabiliser_works_per_camera_and_can_be_reset() -> None:
     bright = np.full((96, 128), 60, np.uint8)
 
     def depth(stamp: int, image: np.ndarray | None = None) -> float:
-        return float(processor([view(image, stamp=stamp)], BrightnessModel(), settings)[0].depth[50, 50])
+        return float(processor([view(image, stamp=stamp)], make_model(), settings)[0].depth[50, 50])
 
     first = depth(0)
     assert first < depth(100_000_000, bright) < 1 + 60 / 25.5

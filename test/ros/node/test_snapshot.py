@@ -30,7 +30,7 @@ def estimate() -> Estimate:
     depth = torch.linspace(1, 5, 48).reshape(6, 8)
     depth[2, 3] = math.nan
     image = torch.arange(144, dtype=torch.uint8).reshape(3, 6, 8)
-    return Estimate(depth, CAMERA, image, None, Scale(1.0, metric=True, uncertainty=math.nan))
+    return Estimate(depth, CAMERA, image, image, None, Scale(1.0, metric=True, uncertainty=math.nan))
 
 
 def test_snapshot_can_be_read_back(estimate: Estimate, tmp_path: Path) -> None:
