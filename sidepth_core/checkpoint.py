@@ -132,7 +132,7 @@ def load_checkpoint(path: str | Path | None = None, *, pose: bool = True) -> Che
     # On the meta device, where no time would go into weights that are replaced at once, torch imports its compiler.
     with torch.random.fork_rng(devices=[]):
         try:
-            depth_net = DepthNet(info.backbone, decoder_channels=info.decoder_channels)
+            depth_net = make_depth_net(info)
             if pose and pose_tensors:
                 pose_net = PoseNet(info.pose_backbone, size=(info.pose_height, info.pose_width))
         except ConfigError as error:
@@ -142,6 +142,21 @@ def load_checkpoint(path: str | Path | None = None, *, pose: bool = True) -> Che
         says = f'(pose_backbone {info.pose_backbone!r} says {INFO_FILE})'
         _fill(pose_net, pose_tensors, POSE_PREFIX, f'{directory / POSE_FILE} {says}')
     return Checkpoint(depth_net, pose_net, info)
+
+
+def make_depth_net(info: CheckpointInfo, pretrained: str = 'none') -> DepthNet:
+    """Return an untrained depth network as a checkpoint describes it.
+
+    Args:
+        info: What it is.
+        pretrained: What its encoder starts from: 'none', 'hub' or a file.
+
+    Raises:
+        ConfigError: If there is no such network.
+        CheckpointError: If the encoder's weights cannot be had or are of another network.
+    """
+    channels, attention = info.decoder_channels, info.attention
+    return DepthNet(info.backbone, decoder_channels=channels, attention=attention, pretrained=pretrained)
 
 
 def load_info(path: str | Path | None = None) -> CheckpointInfo:
@@ -323,6 +338,7 @@ def _check_described(checkpoint: Checkpoint) -> None:
     said = [
         ('backbone', info.backbone, depth_net.backbone),
         ('decoder channels', info.decoder_channels, depth_net.decoder_channels),
+        ('attention', info.attention, depth_net.attention),
     ]
     if pose_net is not None:
         said.append(('pose backbone', info.pose_backbone, pose_net.backbone))

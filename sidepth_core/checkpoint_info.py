@@ -32,6 +32,7 @@ class CheckpointInfo:
     Attributes:
         backbone: Encoder of the depth network, as models.backbones.make_encoder takes it.
         decoder_channels: Channels of the depth network's decoder at strides 1, 2, 4, 8 and 16.
+        attention: Whether its decoder has dynamic cross-attention.
         image_width: Width that the depth network was trained at, pixels.
         image_height: Height, pixels.
         pose_backbone: Encoder of the pose network.
@@ -71,6 +72,7 @@ class CheckpointInfo:
     camera: Camera | None = None
     pose_backbone: str = POSE_BACKBONE
     decoder_channels: tuple[int, ...] = CHANNELS
+    attention: bool = True
     pretrained: str = ''
     training_data: tuple[str, ...] = ()
     licence: str = ''
@@ -152,11 +154,18 @@ def _metrics(values: Mapping[str, float | None]) -> dict[str, float]:
     return {name: math.nan if value is None else float(value) for name, value in values.items()}
 
 
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f'{value!r} is neither true nor false')
+    return value
+
+
 _PARSERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(('image_width', 'image_height', 'pose_width', 'pose_height', 'format'), int),
     **dict.fromkeys(('min_depth_m', 'max_depth_m'), float),
     'focal_px': lambda value: None if value is None else float(value),
     'camera': lambda value: None if value is None else Camera.from_dict(value),
+    'attention': _flag,
     'decoder_channels': lambda numbers: tuple(int(number) for number in numbers),
     'training_data': lambda lines: tuple(str(line) for line in lines),
     'versions': lambda values: {name: str(value) for name, value in values.items()},

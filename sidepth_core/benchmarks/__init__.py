@@ -7,7 +7,7 @@ from importlib import import_module
 
 from sidepth_core.benchmarks.row import Request, Row
 
-__all__ = ['BENCHMARKS', 'Request', 'Row', 'run']
+__all__ = ['BENCHMARKS', 'ON_REQUEST', 'Request', 'Row', 'run']
 
 BENCHMARKS = {
     'inference': 'one image through the depth network, for every engine and precision',
@@ -18,9 +18,13 @@ BENCHMARKS = {
     'flicker': 'flicker of depth on a synthetic drive, with and without the stabiliser',
     'edges': 'flying pixels that the edge gate removes against good ones that it costs, on held-out synthetic drives',
     'scale': 'metres of each source of scale on held-out synthetic drives, and what they cost',
+    'ablation': 'zoom augmentation and cross-attention, alone and together, 18 small trainings: half an hour or more',
     'photometric_loss': 'the photometric loss of a batch against pad + avg_pool2d',
 }
 """Each benchmark, which is the function `rows` of the module of that name here, and what it measures."""
+
+ON_REQUEST = ('ablation',)
+"""Run only where they are named."""
 
 
 def run(name: str, request: Request) -> Iterator[Row]:

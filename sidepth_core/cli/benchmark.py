@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sidepth_core import __version__
-from sidepth_core.benchmarks import BENCHMARKS, Request, Row, run
+from sidepth_core.benchmarks import BENCHMARKS, ON_REQUEST, Request, Row, run
 from sidepth_core.inference import choose_device
 
 
@@ -27,7 +27,8 @@ def main(argv: Sequence[str]) -> int:
         epilog=f'benchmarks:\n{names}',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('names', nargs='*', metavar='NAME', help='which benchmarks to run (all)')
+    named = f'which benchmarks to run (all but {", ".join(ON_REQUEST)})'
+    parser.add_argument('names', nargs='*', metavar='NAME', help=named)
     parser.add_argument('--checkpoint', help='whose network to measure; by default the one of the package')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, ...')
     parser.add_argument('--threads', type=int, help='CPU threads for torch (as many as it takes by itself)')
@@ -40,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     request = Request(choose_device(options.device), options.quick, options.checkpoint, options.compiled)
-    rows = measure(options.names or tuple(BENCHMARKS), request)
+    rows = measure(options.names or [name for name in BENCHMARKS if name not in ON_REQUEST], request)
     if options.json:
         text = json.dumps({'machine': machine(request), 'rows': [asdict(row) for row in rows]}, indent=2)
         options.json.write_text(f'{text}\n', encoding='utf-8')

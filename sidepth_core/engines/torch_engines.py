@@ -93,8 +93,8 @@ def _graphed(engine: Engine, target: Target) -> Engine:
 def _converted(depth_net: DepthNet, target: Target) -> nn.Module:
     """Bring a network to its device and number format; attention keeps its float32 (see cross_attention)."""
     network = depth_net.to(device=target.device, dtype=DTYPES[target.precision])
-    for branch in network.decoder.attention.branches:
-        branch.float()
+    if network.decoder.attention is not None:
+        network.decoder.attention.branches.float()
     return network
 
 

@@ -56,7 +56,9 @@ class DepthDecoder(nn.Module):
 
     recompute = False
 
-    def __init__(self, encoder_channels: Sequence[int], channels: Sequence[int] = CHANNELS) -> None:
+    def __init__(
+        self, encoder_channels: Sequence[int], channels: Sequence[int] = CHANNELS, *, attention: bool = True
+    ) -> None:
         """Make the layers.
 
         Args:
@@ -64,6 +66,7 @@ class DepthDecoder(nn.Module):
             channels: Channels of the decoder's own maps at strides 1, 2, 4, 8 and 16. With 0 at stride 1 there is no
                 map of the image's size: each pixel at stride 2 says four disparities, which are laid out side by side
                 (sub-pixel convolution, Shi et al., arXiv 1609.05158).
+            attention: Whether there is dynamic cross-attention; without it the map at stride 2 goes on as it is.
 
         Raises:
             ConfigError: If these are not five whole numbers, positive but for the first.
@@ -77,7 +80,7 @@ class DepthDecoder(nn.Module):
         self.fuse_4 = GatedFusion(eighth, at_4, quarter)
         self.fuse_2 = GatedFusion(quarter, at_2, half)
         self.dropout = nn.Dropout2d(0.1)
-        self.attention = DynamicCrossAttention((quarter, eighth, sixteenth), half, at_32)
+        self.attention = DynamicCrossAttention((quarter, eighth, sixteenth), half, at_32) if attention else None
         self.half_conv = nn.Conv2d(half, full or half, 3, padding=1, bias=False)
         if full:
             self.full_conv = nn.Conv2d(full, full, 3, padding=1, bias=False)
@@ -101,7 +104,8 @@ class DepthDecoder(nn.Module):
         x8 = self._fused(self.fuse_8, x16, maps[2])
         x4 = self._fused(self.fuse_4, x8, maps[1])
         x2 = self.dropout(self._fused(self.fuse_2, x4, maps[0]))
-        x2 = self.attention((x4, x8, x16), x2, maps[4])
+        if self.attention is not None:
+            x2 = self.attention((x4, x8, x16), x2, maps[4])
         last = F.elu(self.half_conv(x2), inplace=True)
         if not self.sub_pixel:
             last = F.elu(self.full_conv(F.interpolate(last, scale_factor=2.0, mode='nearest')), inplace=True)

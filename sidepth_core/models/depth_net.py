@@ -33,6 +33,7 @@ class DepthNet(nn.Module):
     Attributes:
         backbone: Name of the encoder.
         decoder_channels: Channels of the decoder's maps at strides 1, 2, 4, 8 and 16.
+        attention: Whether the decoder has dynamic cross-attention.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class DepthNet(nn.Module):
         backbone: str = 'hrnet18',
         *,
         decoder_channels: Sequence[int] = CHANNELS,
+        attention: bool = True,
         pretrained: str = 'none',
         recompute: bool = False,
     ) -> None:
@@ -48,6 +50,7 @@ class DepthNet(nn.Module):
         Args:
             backbone: As make_encoder takes it. 'hrnet18' is the published network.
             decoder_channels: Channels of the decoder's maps at strides 1, 2, 4, 8 and 16 (see DepthDecoder).
+            attention: Whether the decoder has dynamic cross-attention; the published network has.
             pretrained: What the encoder starts from: 'none', 'hub' or a file (see make_encoder).
             recompute: In training, compute blocks again for their gradient instead of keeping what they computed:
                 about a third of the memory for a third more time.
@@ -60,7 +63,9 @@ class DepthNet(nn.Module):
         self.backbone = backbone
         self.encoder = make_encoder(backbone, pretrained=pretrained)
         self.decoder_channels = tuple(decoder_channels)
-        self.decoder = DepthDecoder(self.encoder.channels, self.decoder_channels)  # type: ignore[arg-type]  # an Encoder has them
+        self.attention = attention
+        channels: Sequence[int] = self.encoder.channels  # type: ignore[assignment]  # an Encoder has them
+        self.decoder = DepthDecoder(channels, self.decoder_channels, attention=attention)
         self.recompute = recompute
 
     @property

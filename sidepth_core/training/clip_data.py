@@ -89,7 +89,13 @@ def check_sizes(sources: list[Source]) -> None:
     Raises:
         DatasetError: If their sizes differ.
     """
-    sizes = {source.name: f'{source.size[1]}x{source.size[0]}' for source in sources}
-    if len(set(sizes.values())) > 1:
-        listed = ', '.join(f'{name} has {size}' for name, size in sizes.items())
-        raise DatasetError(f'images of different caches have different sizes: {listed}; prepare them at one size')
+    names: dict[str, list[str]] = {}
+    for source in sources:
+        names.setdefault(f'{source.size[1]}x{source.size[0]}', []).append(source.name)
+    if len(names) > 1:
+        listed = '; '.join(f'{size} of {_few(those)}' for size, those in names.items())
+        raise DatasetError(f'images of different caches have different sizes: {listed}. Prepare them at one size')
+
+
+def _few(names: list[str]) -> str:
+    return f'{names[0]!r} and {len(names) - 1} more' if len(names) > 1 else repr(names[0])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sidepth_core.camera import Camera
-from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, load_checkpoint
+from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, load_checkpoint, make_depth_net
 from sidepth_core.geometry import disparity_to_depth
 from sidepth_core.inference import size_warning
 from sidepth_core.models import DepthNet, PoseNet
@@ -112,7 +112,7 @@ def make_networks(recipe: Recipe) -> Networks:
         info = recipe.model.describe(None)
         size = (info.pose_height, info.pose_width)
         pretrained = str(recipe.model.pretrained)
-        depth_net = DepthNet(info.backbone, decoder_channels=info.decoder_channels, pretrained=pretrained)
+        depth_net = make_depth_net(info, pretrained)
         depth_net.recompute = recipe.model.recompute
         pose_net = PoseNet(info.pose_backbone, pretrained='hub' if pretrained == 'hub' else 'none', size=size)
         source = describe_weights(pretrained, info.backbone, recipe.model.pretrained_licence)
@@ -122,8 +122,9 @@ def make_networks(recipe: Recipe) -> Networks:
     if warning := size_warning(start.info, (info.image_height, info.image_width)):
         logger.warning(warning)
     depth_net = start.depth_net
-    if (info.backbone, info.decoder_channels) != (depth_net.backbone, depth_net.decoder_channels):
-        depth_net = DepthNet(info.backbone, decoder_channels=info.decoder_channels)
+    wanted, had = ((each.backbone, each.decoder_channels, each.attention) for each in (info, depth_net))
+    if wanted != had:
+        depth_net = make_depth_net(info)
         if info.backbone == start.info.backbone:
             depth_net.encoder = start.depth_net.encoder
     depth_net.recompute = recipe.model.recompute
@@ -186,7 +187,7 @@ class Average(nn.Module):
 
 def _copies(networks: Networks) -> tuple[DepthNet, PoseNet]:
     info = networks.info
-    depth_net = DepthNet(info.backbone, decoder_channels=info.decoder_channels)
+    depth_net = make_depth_net(info)
     return depth_net, PoseNet(info.pose_backbone, size=networks.pose_net.size)
 
 

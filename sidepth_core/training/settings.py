@@ -103,6 +103,7 @@ class ModelSettings:
         pose_height: Height, pixels; null is 192.
         decoder_channels: Channels of the decoder's maps at strides 1, 2, 4, 8 and 16; null is [16, 32, 64, 128, 256],
             as published. With 0 at stride 1 disparity of full size is laid out from stride 2, which is faster.
+        attention: Whether the decoder has dynamic cross-attention; null is true.
         pretrained: What encoders start from: 'none' (random weights), 'hub' (the ImageNet weights that timm names for
             both, downloaded once), or a file of weights for the depth network's (.safetensors, .pth, .bin); unused with
             a checkpoint.
@@ -127,6 +128,7 @@ class ModelSettings:
     pose_width: int | None = None
     pose_height: int | None = None
     decoder_channels: tuple[int, ...] | None = None
+    attention: bool | None = None
     pose_backbone: str | None = None
     pretrained: bool | str = 'none'
     pretrained_licence: str = ''
@@ -172,6 +174,7 @@ class ModelSettings:
         return CheckpointInfo(
             backbone=self.backbone or base.backbone,
             decoder_channels=self.decoder_channels or base.decoder_channels,
+            attention=base.attention if self.attention is None else self.attention,
             pose_backbone=self.pose_backbone or base.pose_backbone,
             pretrained=base.pretrained,
             image_width=width,

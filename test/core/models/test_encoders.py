@@ -237,6 +237,23 @@ def test_a_run_starts_from_the_file_and_its_checkpoint_says_so(tmp_path: Path) -
     assert again.info.pretrained == found.info.pretrained
 
 
+def test_a_network_without_cross_attention_is_trained_saved_and_loaded_as_such(tmp_path: Path) -> None:
+    small = {'decoder_channels': LIGHT_CHANNELS, 'pose_width': 64, 'pose_height': 32}
+    plain, attending = (
+        make_networks(Recipe(model=ModelSettings('tf_efficientnet_lite0', attention=flag, **small)))  # type: ignore[arg-type]
+        for flag in (False, None)
+    )
+    assert not any('attention' in name for name in plain.depth_net.state_dict())
+    assert any('attention' in name for name in attending.depth_net.state_dict())
+    save_checkpoint(tmp_path, Checkpoint(plain.depth_net, None, plain.info))
+    found = load_checkpoint(tmp_path)
+    image = torch.rand(1, 3, 64, 96)
+    torch.testing.assert_close(found.depth_net.eval()(image).disparity, plain.depth_net.eval()(image).disparity)
+    assert make_networks(Recipe(checkpoint=str(tmp_path))).depth_net.decoder.attention is None
+    grown = make_networks(Recipe(checkpoint=str(tmp_path), model=ModelSettings(attention=True)))
+    assert grown.depth_net.decoder.attention is not None
+
+
 @pytest.mark.parametrize(('value', 'meaning'), [(True, 'hub'), (False, 'none')])
 def test_recipes_that_say_true_or_false_keep_their_meaning(value: bool, meaning: str) -> None:
     assert ModelSettings(pretrained=value).pretrained == meaning
