@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from sidepth_core.benchmarks.row import Request, Row
 from sidepth_core.data.frames import Frame
@@ -64,7 +64,8 @@ def rows(request: Request) -> Iterator[Row]:
     seeds = SEEDS[:1] if request.quick else SEEDS
     with tempfile.TemporaryDirectory() as folder:
         recipe = load_recipe(find_recipe('ablation'))
-        recipe = replace(recipe, device=str(request.device), data=replace(recipe.data, cache=f'{folder}/cache'))
+        device: Literal['cuda', 'cpu'] = 'cuda' if request.device.type == 'cuda' else 'cpu'
+        recipe = replace(recipe, device=device, data=replace(recipe.data, cache=f'{folder}/cache'))
         if request.quick:
             recipe = replace(recipe, steps=20)
         drives = [list(SyntheticSource.from_text(drive)) for drive in HELD_OUT]

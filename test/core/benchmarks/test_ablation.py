@@ -43,7 +43,6 @@ def test_a_variant_is_trained_and_scored_on_drives_it_never_saw(recipe: Recipe, 
         for name in ('baseline', '+ both, canonical')
     }
     assert all(0 < value < 5 for name in scores for value in scores[name][:3])
-    # A canonical network is told the zoom, and takes it for depth: its scale drifts by ln 2 where it has learned nothing.
     assert scores['baseline'] != scores['+ both, canonical']
 
 
