@@ -16,7 +16,7 @@ from sidepth_core.camera import Camera
 from sidepth_core.checkpoint import load_checkpoint
 from sidepth_core.checkpoint_info import LARGEST_SIDE, CheckpointInfo
 from sidepth_core.depth_maps import resize_depth
-from sidepth_core.engines import Target, make_engine
+from sidepth_core.engines import BOUND_TO_SIZE, Engine, Target, make_engine
 from sidepth_core.errors import ConfigError, ImageFormatError, ScaleError
 from sidepth_core.geometry import disparity_to_depth
 from sidepth_core.models import STRIDE, DepthNet, nearest_multiple, size_of_shape
@@ -27,6 +27,9 @@ NEARLY_SQUARE = 0.1
 
 MANY_PIXELS = 1.5
 """How many times more or fewer pixels than in training are worth a warning."""
+
+MOST_SIZES = 8
+"""For how many sizes of image engines are kept beside the first one's."""
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +46,7 @@ class DepthEstimator:
         engine_name: The engine that runs, one of ENGINES.
         precision: What it computes in, one of PRECISIONS.
         engine_note: Why another engine runs than the one asked for; empty where it is the one.
+        engine_measured: What engine or precision 'auto' chose from, with times; empty without 'auto'.
         flip: Whether the mirrored image is predicted too and averaged.
         zoom: Whether zoomed views are predicted too and averaged (the paper's post-processing).
     """
@@ -65,8 +69,8 @@ class DepthEstimator:
             depth_net: The network, in evaluation mode.
             info: What is known about it.
             device: 'auto' for a GPU where there is one, else as torch names it.
-            engine: One of ENGINES.
-            precision: One of PRECISIONS.
+            engine: One of ENGINES, or 'auto' to measure them and take the fastest.
+            precision: One of PRECISIONS, or 'auto' likewise.
             size: Height and width for the network, multiples of 32; None follows the shape of the images, with about as
                 many pixels as it was trained with.
             flip: Average with the mirrored image; twice the time.
@@ -83,7 +87,10 @@ class DepthEstimator:
         self.flip = flip
         self.zoom = zoom
         running = make_engine(engine, depth_net, Target(self.device, precision, self.size))
-        self._engine, self.engine_name, self.precision, self.engine_note = running
+        self.engine_name, self.precision = running.name, running.precision
+        self.engine_note, self.engine_measured = running.note, running.measured
+        self._engines = {self.size: running.engine}
+        self._network = depth_net if running.name in BOUND_TO_SIZE else None
         # Compiling for another shape takes a minute, which no frame can wait for.
         self._follows = size is None and self.engine_name != 'compiled'
 
@@ -104,8 +111,8 @@ class DepthEstimator:
         Args:
             checkpoint: As load_checkpoint takes it; None for the one that comes with the package.
             device: These and the others: see DepthEstimator.
-            engine: One of ENGINES.
-            precision: One of PRECISIONS.
+            engine: One of ENGINES, or 'auto' to measure them and take the fastest.
+            precision: One of PRECISIONS, or 'auto' likewise.
             size: Height and width for the network; None follows the shape of the images.
             flip: Average with the mirrored image.
             zoom: Average with zoomed views.
@@ -196,7 +203,7 @@ class DepthEstimator:
             )
         size = size or self.network_size((images.shape[-2], images.shape[-1]))
         factor = self._focal_factor(images, focal_px, size)
-        depth = 1 / self._inverse_depth(self._prepared(images, size))
+        depth = 1 / self._inverse_depth(self._prepared(images, size), self._engine_for(size))
         return depth if factor is None else canonical_to_metric(depth, factor, 1.0)
 
     def farthest(self, images: Tensor, focal_px: Tensor | None = None, size: Size | None = None) -> Tensor:
@@ -227,12 +234,23 @@ class DepthEstimator:
             images = F.interpolate(images, size=size, mode='bilinear', align_corners=False, antialias=True)
         return _in_unit_range(images)
 
-    def _inverse_depth(self, images: Tensor) -> Tensor:
+    def _engine_for(self, size: Size) -> Engine:
+        """Return the engine for images of a size, made now where it is built for one size and this is a new one."""
+        if self._network is None:
+            return self._engines[self.size]
+        if size not in self._engines:
+            if len(self._engines) > MOST_SIZES:
+                self._engines = {self.size: self._engines[self.size]}
+            target = Target(self.device, self.precision, size)
+            self._engines[size] = make_engine(self.engine_name, self._network, target).engine
+        return self._engines[size]
+
+    def _inverse_depth(self, images: Tensor, engine: Engine) -> Tensor:
         """Return 1 / depth before any focal length counts; it is affine in disparity, so it can be averaged."""
         canonical = self.info.zoom_convention == 'canonical'
 
         def predict(views: Tensor, share: float) -> Tensor:
-            depth = disparity_to_depth(self._engine(views), self.info.min_depth_m, self.info.max_depth_m)
+            depth = disparity_to_depth(engine(views), self.info.min_depth_m, self.info.max_depth_m)
             return (share if canonical else 1.0) / depth  # zoomed in, a canonical network says nearer
 
         def mirrored(views: Tensor, share: float) -> Tensor:

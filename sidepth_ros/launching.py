@@ -28,8 +28,10 @@ BOOLEAN = ('true', 'false')
 SMALL_SHM_BYTES = 256 * 2**20
 """Shared memory below this cannot hold a segment for each of a handful of processes."""
 # Said again here, because importing what knows them brings torch; a test holds them equal.
-ENGINES = ('', 'eager', 'channels_last', 'compiled')
-PRECISIONS = ('', 'float32', 'bf16', 'fp16')
+ENGINES = (
+    '', 'eager', 'channels_last', 'compiled', 'openvino', 'openvino_gpu', 'onnxruntime', 'onnxruntime_tensorrt', 'auto',
+)
+PRECISIONS = ('', 'float32', 'bf16', 'fp16', 'auto')
 SCALE_SOURCES = ('', 'checkpoint', 'fixed', 'relative')
 TOPIC = re.compile(r'(~?/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*', re.ASCII)
 """What ROS takes for the name of a topic."""

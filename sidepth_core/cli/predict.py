@@ -21,7 +21,7 @@ from sidepth_core.data.calibration import fitted, read_calibration
 from sidepth_core.data.folders import FolderSource, image_folder, images_in, read_image
 from sidepth_core.data.frames import DepthMap, Frame, FrameSource, Image, SourceReport
 from sidepth_core.data.sources import open_source
-from sidepth_core.engines import ENGINES, PRECISIONS
+from sidepth_core.engines import ENGINE_CHOICES, PRECISION_CHOICES
 from sidepth_core.errors import ConfigError
 from sidepth_core.inference import DepthEstimator
 from sidepth_core.rectify import rectified_camera, rectify_image
@@ -94,8 +94,8 @@ def parser() -> argparse.ArgumentParser:
     add('--post', choices=('none', 'flip', 'zoom'), default='none', help='average with mirrored or zoomed passes')
     add('--size', metavar='WxH', help="size for the network, multiples of 32; by default of the image's shape")
     add('--device', default='auto', help='auto, cpu, cuda, cuda:1, ...')
-    add('--engine', choices=ENGINES, default='eager', help='how the network runs (eager)')
-    add('--precision', choices=PRECISIONS, default='float32', help='what it computes in (float32)')
+    add('--engine', choices=ENGINE_CHOICES, default='eager', help='how the network runs (eager)')
+    add('--precision', choices=PRECISION_CHOICES, default='float32', help='what it computes in (float32)')
     add('--every', type=int, default=1, metavar='N', help='take every N-th frame only')
     add('--limit', type=int, default=0, metavar='N', help='stop after N frames (all)')
     return arguments

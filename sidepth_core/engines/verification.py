@@ -1,6 +1,11 @@
-"""Whether an engine computes what the plain network computes: a wrong build must not be found by eye."""
+"""Whether an engine computes what the plain network computes, and how fast: a wrong build must not be found by eye."""
 
 from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +17,11 @@ TOLERANCES = {'float32': 0.01, 'fp16': 0.05, 'bf16': 0.1}
 
 NEAR_TO_FAR = 1e-3
 """Disparity 0 is not infinitely far: sigma + this is proportional to 1 / depth for 0.1..100 m."""
+
+ROUNDS = 5
+"""How many times an engine is measured at the start: five images are a second on a small processor."""
+
+Name = TypeVar('Name')
 
 
 def disagreement(engine: Engine, plain: Engine, target: Target) -> str:
@@ -32,6 +42,33 @@ def disagreement(engine: Engine, plain: Engine, target: Target) -> str:
     if difference > tolerance:
         return f'5 % of its depths differ by more than {difference:.1%} from eager, allowed are {tolerance:.0%}'
     return ''
+
+
+def median_ms(engines: Mapping[Name, Engine], image: Tensor, rounds: int = ROUNDS) -> dict[Name, float]:
+    """Return the median time of an image for each engine, milliseconds.
+
+    They take turns, so that what else the machine does meanwhile falls on all of them.
+
+    Args:
+        engines: What to measure, by any name.
+        image: (B, 3, h, w) on their device.
+        rounds: How many times each is measured, after one run that is not.
+    """
+    times: dict[Name, list[float]] = {name: [] for name in engines}
+    for turn in range(rounds + 1):
+        for name, engine in engines.items():
+            _finish(image.device)
+            start = time.perf_counter()
+            engine(image)
+            _finish(image.device)
+            if turn:
+                times[name].append((time.perf_counter() - start) * 1e3)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
 
 
 def probe(height: int, width: int) -> Tensor:

@@ -116,6 +116,7 @@ def model_status(
         'network size': f'{width}x{height}',
         'engine': estimator.engine_name,
         'precision': estimator.precision,
+        **({'engines measured': estimator.engine_measured} if estimator.engine_measured else {}),
         'device': str(estimator.device),
         'scale source': settings.scale_source,
         **({'scale factor': constant} if (constant := _constant_scale(settings)) is not None else {}),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar, cast
 
 from sidepth_core.colour_maps import COLOR_MAPS
-from sidepth_core.engines import ENGINES, PRECISIONS
+from sidepth_core.engines import ENGINE_CHOICES, PRECISION_CHOICES
 from sidepth_core.errors import ConfigError
 from sidepth_core.gates import EDGE_STEP
 from sidepth_core.scale import SCALE_SOURCES, FilterSettings
@@ -88,8 +88,12 @@ class Settings:
         'Weights: a folder with model.safetensors and model.json, or hf://org/repo; empty for the built-in ones. '
         'Another one is loaded beside the running one and swapped in between two frames.',
     )
-    engine: str = parameter('channels_last', 'How the network is run.', choices=ENGINES)
-    precision: str = parameter('float32', 'Number format inside the network.', choices=PRECISIONS)
+    engine: str = parameter(
+        'channels_last', 'How the network is run; auto measures and takes the fastest.', choices=ENGINE_CHOICES
+    )
+    precision: str = parameter(
+        'float32', 'Number format inside the network; auto measures.', choices=PRECISION_CHOICES
+    )
     network_size: str = parameter(
         '',
         'Size at which the network sees the image, as WIDTHxHEIGHT in multiples of 32; empty for the shape of the '

@@ -283,3 +283,17 @@ def test_memory_goes_with_the_estimator(engine: str) -> None:
     gc.collect()
     assert held() is None
     assert weights() is None
+
+
+def test_an_engine_bound_to_a_size_is_made_anew_for_images_of_another_shape(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip('openvino', reason='openvino is not installed')
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    plain = DepthEstimator(network(), INFO, device='cpu')
+    bound = DepthEstimator(network(), INFO, device='cpu', engine='openvino')
+    for shape in ((64, 96), (96, 64)):
+        image = random_image(*shape)
+        assert bound.network_size(shape) == plain.network_size(shape)
+        np.testing.assert_allclose(bound(image), plain(image), rtol=1e-3)
+    assert len(list(tmp_path.rglob('*.build'))) == 2

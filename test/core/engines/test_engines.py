@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import logging
+from pathlib import Path
 
 import pytest
 import torch
@@ -33,6 +34,21 @@ def lively(backbone: str) -> DepthNet:
     return net.eval()
 
 
+def installed(engine: str) -> None:
+    """Skip the test where the package of an engine is not installed."""
+    if package := engines.PACKAGES.get(engine):
+        pytest.importorskip(package, reason=f'{package} is not installed')
+
+
+def openvino_capabilities() -> list[str]:
+    return list(pytest.importorskip('openvino').Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES'))
+
+
+@pytest.fixture(autouse=True)
+def _builds_of_this_test_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+
+
 @pytest.fixture(scope='module')
 def small() -> DepthNet:
     return lively('tf_efficientnet_lite0')
@@ -43,18 +59,24 @@ def small() -> DepthNet:
     [
         ('eager', 'float32', 0),
         ('channels_last', 'float32', 1e-4),
+        ('openvino', 'float32', 1e-3),
+        ('onnxruntime', 'float32', 1e-3),
         ('eager', 'bf16', 0.1),
         ('channels_last', 'bf16', 0.1),
+        ('openvino', 'bf16', 0.2),
     ],
 )
 def test_every_engine_gives_the_depth_of_the_network(
     name: str, precision: str, tolerance: float, small: DepthNet
 ) -> None:
+    installed(name)
+    if (name, precision) == ('openvino', 'bf16') and 'BF16' not in openvino_capabilities():
+        pytest.skip('this processor has no bf16')
     image = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = small(image).disparity
     running = make_engine(name, copy.deepcopy(small), TARGET._replace(precision=precision))
-    assert running[1:] == (name, precision, '')
+    assert running[1:4] == (name, precision, '')
     found = running.engine(image)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=0)
