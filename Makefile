@@ -40,8 +40,9 @@ lint: $(READY)
 soak: $(READY)
 	SIDEPTH_CASES=10000 $(BIN)/python -m pytest test/ros/messages/test_hostile.py --hypothesis-show-statistics $(ARGS)
 
+# Tables and pictures of this machine, into docs/benchmarks.md.
 bench: $(READY)
-	$(BIN)/sidepth benchmark $(ARGS)
+	$(BIN)/sidepth benchmark --page docs/benchmarks.md $(ARGS)
 
 # What is made from tables in the code: pages of docs/reference, training/reference.yaml, config/depth.yaml.
 reference: $(READY)

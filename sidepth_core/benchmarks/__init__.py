@@ -1,13 +1,18 @@
-"""What `sidepth benchmark` measures. A benchmark is a function that yields rows; it joins by a line in BENCHMARKS."""
+"""What `sidepth benchmark` measures. A benchmark is a module; it joins by a line in BENCHMARKS.
+
+Its function `rows` yields what it measures; what it has as `ABOUT` and what its `pictures` draws go to the page (see
+page.py).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from types import ModuleType
 
 from sidepth_core.benchmarks.row import Request, Row
 
-__all__ = ['BENCHMARKS', 'ON_REQUEST', 'Request', 'Row', 'run']
+__all__ = ['BENCHMARKS', 'ON_REQUEST', 'Request', 'Row', 'module_of', 'run']
 
 BENCHMARKS = {
     'inference': 'one image through the depth network, for every engine and precision',
@@ -21,13 +26,18 @@ BENCHMARKS = {
     'ablation': 'zoom augmentation and cross-attention, alone and together, 18 small trainings: half an hour or more',
     'photometric_loss': 'the photometric loss of a batch against pad + avg_pool2d',
 }
-"""Each benchmark, which is the function `rows` of the module of that name here, and what it measures."""
+"""Each benchmark, which is the module of that name here, and what it measures."""
 
 ON_REQUEST = ('ablation',)
 """Run only where they are named."""
 
 
+def module_of(name: str) -> ModuleType:
+    """Return the module of a benchmark."""
+    return import_module(f'{__name__}.{name}')
+
+
 def run(name: str, request: Request) -> Iterator[Row]:
     """Run the benchmark of that name, yielding rows as they are measured."""
-    rows: Callable[[Request], Iterator[Row]] = import_module(f'{__name__}.{name}').rows
+    rows: Callable[[Request], Iterator[Row]] = module_of(name).rows
     yield from rows(request)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -37,6 +38,7 @@ class Row:
         wanted: What the ratio should be, in words; empty where nothing is promised.
         met: Whether it is; None where nothing is promised.
         note: How it was measured, or what to know.
+        figures: What else was measured with it, by name and unit.
     """
 
     what: str
@@ -47,3 +49,4 @@ class Row:
     wanted: str = ''
     met: bool | None = None
     note: str = ''
+    figures: Mapping[str, float] = field(default_factory=dict)

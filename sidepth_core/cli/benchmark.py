@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from sidepth_core import __version__
-from sidepth_core.benchmarks import BENCHMARKS, ON_REQUEST, Request, Row, run
+from sidepth_core.benchmarks import BENCHMARKS, ON_REQUEST, Request, Row, module_of, run
+from sidepth_core.benchmarks.page import write_section
 from sidepth_core.inference import choose_device
 
 
@@ -35,21 +36,23 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument('--quick', action='store_true', help='only the smallest case of each')
     parser.add_argument('--compiled', action='store_true', help='include torch.compile, minutes a network on a CPU')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the rows here too')
+    parser.add_argument('--page', type=Path, metavar='FILE', help='write tables and pictures into this Markdown page')
     options = parser.parse_args(argv)
     if unknown := [name for name in options.names if name not in BENCHMARKS]:
         parser.error(f'no benchmark {", ".join(map(repr, unknown))}: choose from {", ".join(BENCHMARKS)}')
     if options.threads:
         torch.set_num_threads(options.threads)
     request = Request(choose_device(options.device), options.quick, options.checkpoint, options.compiled)
-    rows = measure(options.names or [name for name in BENCHMARKS if name not in ON_REQUEST], request)
+    chosen = options.names or [name for name in BENCHMARKS if name not in ON_REQUEST]
+    rows = measure(chosen, request, options.page)
     if options.json:
         text = json.dumps({'machine': machine(request), 'rows': [asdict(row) for row in rows]}, indent=2)
         options.json.write_text(f'{text}\n', encoding='utf-8')
     return int(any(row.met is False for row in rows))
 
 
-def measure(names: Sequence[str], request: Request) -> list[Row]:
-    """Run the benchmarks, printing each one's table when it is done."""
+def measure(names: Sequence[str], request: Request, page: Path | None = None) -> list[Row]:
+    """Run the benchmarks, printing each one's table, and writing its section of the page, when it is done."""
     console = Console()
     console.print(machine(request), highlight=False)
     rows = []
@@ -57,6 +60,8 @@ def measure(names: Sequence[str], request: Request) -> list[Row]:
         with console.status(f'{name}: {BENCHMARKS[name]}'):
             found = list(run(name, request))
         console.print(table_of(name, found))
+        if page is not None:
+            write_section(page, tuple(BENCHMARKS), name, BENCHMARKS[name], module_of(name), machine(request), found)
         rows += found
     return rows
 
@@ -76,7 +81,8 @@ def table_of(name: str, rows: Sequence[Row]) -> Table:
     for row in rows:
         ratio = '' if row.ratio is None else f'{row.ratio:.2f} of {row.against}'
         verdict = {None: '', True: ': reached', False: ': NOT reached'}[row.met]
-        what = f'{row.what} ({row.note})' if row.note else row.what
+        notes = [*filter(None, [row.note]), *(f'{name} {value:.4g}' for name, value in row.figures.items())]
+        what = f'{row.what} ({", ".join(notes)})' if notes else row.what
         table.add_row(what, f'{row.value:.4g} {row.unit}', ratio, row.wanted + verdict)
     return table
 
