@@ -36,7 +36,7 @@ from sidepth_core.training.module import DepthTraining
 from sidepth_core.training.networks import make_networks
 from sidepth_core.training.run_folder import METRICS_FILE, forget_unstarted, open_run_folder, saved_step, versions
 from sidepth_core.training.settings import Recipe
-from sidepth_core.training.sources import starting_info
+from sidepth_core.training.sources import at_camera_shape, starting_info
 from sidepth_core.training.split import Source
 
 PREPARING_TIMEOUT = timedelta(hours=24)
@@ -69,6 +69,7 @@ def fit(recipe: Recipe) -> Run:
         CheckpointError: If the checkpoint to start from cannot be read.
         CollapseError: If the run goes nowhere.
     """
+    recipe = at_camera_shape(recipe)
     folder = Path(recipe.out)
     check_device(recipe)
     state = open_run_folder(recipe)

@@ -95,8 +95,9 @@ class ModelSettings:
     Attributes:
         backbone: Encoder of the depth network: hrnet18, which is DaB-Net's, or a name of timm's, such as
             tf_efficientnet_lite0 (1, 2), mobilenetv4_conv_small, resnet18 or fastvit_t8; null is hrnet18.
-        width: Width that the depth network is trained at, pixels, a multiple of 32; null is 640.
-        height: Height, pixels, a multiple of 32; null is 192.
+        width: Width that the depth network is trained at, pixels, a multiple of 32; null is 640, or with a checkpoint
+            its area in the shape of the first recording's camera.
+        height: Height, pixels, a multiple of 32; null is 192, or likewise.
         pose_backbone: Encoder of the pose network, a name of timm's; null is resnet18.tv_in1k, as published;
             tf_efficientnet_lite0 has a quarter of its weights.
         pose_width: Width at which the pose network looks at frames, pixels; null is 640.

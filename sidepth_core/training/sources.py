@@ -8,7 +8,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +17,7 @@ import numpy as np
 from rich.progress import Progress
 
 from sidepth_core.checkpoint import CheckpointInfo, load_info
+from sidepth_core.data.frames import Frame
 from sidepth_core.data.prepare import (
     PreparedDataset,
     PrepareSettings,
@@ -26,6 +27,7 @@ from sidepth_core.data.prepare import (
 )
 from sidepth_core.data.sources import open_weighted
 from sidepth_core.errors import ConfigError, DatasetError
+from sidepth_core.models import size_of_shape
 from sidepth_core.old_names import earlier_fields, earlier_source
 from sidepth_core.training.settings import DataSettings, Recipe
 from sidepth_core.training.split import Source, Split, split_by_time
@@ -81,6 +83,41 @@ def starting_info(recipe: Recipe) -> CheckpointInfo | None:
     if not recipe.checkpoint:
         return None
     return load_info(recipe.checkpoint)
+
+
+def at_camera_shape(recipe: Recipe) -> Recipe:
+    """Return the recipe with the size at which pixels of its first recording are square, where no size is given.
+
+    Only a run that starts from a checkpoint leaves the size open: it keeps that one's area, as the node does. A cache
+    keeps the shape that it was prepared at.
+
+    Raises:
+        ConfigError: If the source has an option that it does not know.
+        DatasetError: If it cannot be read.
+    """
+    model, start = recipe.model, starting_info(recipe)
+    if start is None or model.width or model.height or recipe.augment.shapes or not recipe.data.sources:
+        return recipe
+    text = recipe.data.sources[0]
+    if _is_cache(Path(text)):
+        height, width = PreparedDataset(text).size
+        shape = width / height
+    else:
+        frame = next(iter(open_weighted(text)[0].source), None)
+        if frame is None:
+            raise DatasetError(f'{text!r} has no image that could be read')
+        shape = _shape(frame)
+    height, width = size_of_shape(start.image_width * start.image_height, shape)
+    log.info('trained at %dx%d, the shape of %s', width, height, text)
+    return replace(recipe, model=replace(model, width=width, height=height))
+
+
+def _shape(frame: Frame) -> float:
+    """Return width over height as square pixels would have it."""
+    camera = frame.camera
+    if camera is None:
+        return float(frame.image.shape[1] / frame.image.shape[0])
+    return (camera.width / camera.fx) / (camera.height / camera.fy)
 
 
 def prepare_settings(recipe: Recipe, text: str) -> PrepareSettings:

@@ -36,7 +36,7 @@ from sidepth_core.training.module import DepthTraining
 from sidepth_core.training.recipes import load_recipe, render_recipe
 from sidepth_core.training.run_folder import open_run_folder, saved_step
 from sidepth_core.training.settings import ObjectiveSettings, Recipe
-from sidepth_core.training.sources import open_sources, prepare_sources
+from sidepth_core.training.sources import at_camera_shape, open_sources, prepare_sources
 from sidepth_core.training.split import Source, Split
 
 DEBUG = load_recipe(Path(__file__).parents[3] / 'training' / 'debug.yaml')
@@ -269,6 +269,24 @@ def test_fine_tuning_ends_with_a_table_and_an_image_on_frames_it_never_saw(recip
     assert torch.equal(before[statistics], after[statistics])
     weight = 'depth_net.decoder.head.weight'
     assert not torch.equal(before[weight], after[weight])
+
+
+def test_fine_tuning_is_done_at_the_shape_of_the_camera(recipe: Recipe) -> None:
+    text = 'synthetic:street?seed=3&frames=3&width=480&height=150'
+    model = replace(recipe.model, backbone=None, width=None, height=None)
+    tuned = replace(recipe, checkpoint='small', model=model, data=replace(recipe.data, sources=(text,)))
+    at_shape = at_camera_shape(tuned).model
+    assert (at_shape.width, at_shape.height) == (416, 128)
+    assert at_camera_shape(replace(tuned, model=at_shape)).model == at_shape
+    given = replace(tuned, model=replace(model, width=320))
+    assert at_camera_shape(given) is given
+    many = replace(tuned, augment=replace(tuned.augment, shapes=(1.5, 3.0)))
+    assert at_camera_shape(many) is many
+    scratch = replace(tuned, checkpoint='')
+    assert at_camera_shape(scratch) is scratch
+    cache = str(prepare_sources(recipe)[0].cache)
+    prepared = at_camera_shape(replace(tuned, data=replace(tuned.data, sources=(cache,)))).model
+    assert (prepared.width, prepared.height) == (288, 192)
 
 
 def test_a_collapsed_run_is_stopped_with_the_reason(recipe: Recipe) -> None:
