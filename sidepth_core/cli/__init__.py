@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sidepth_core import __version__
-from sidepth_core.errors import SidepthError, did_you_mean
+from sidepth_core.errors import ConfigError, SidepthError, did_you_mean
 from sidepth_core.threads import let_threads_sleep
 
 COMMANDS = {
@@ -75,15 +75,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f'error: no command {command!r}: {did_you_mean(command, COMMANDS)}', file=sys.stderr)
         return 2
     let_threads_sleep()
-    return run(_module(command).main, rest)
+    return run(lambda argv: int(_module(command).main(argv)), rest)
 
 
 def _module(command: str) -> Any:  # noqa: ANN401 - a module with `main(argv) -> exit status`
-    """Import a command. Ctrl-C ends the process at once: raised in the middle of an import it can be lost there."""
+    """Import a command. Ctrl-C ends the process at once: raised in the middle of an import it can be lost there.
+
+    Raises:
+        ConfigError: If a package is missing, as training's are after a bare `pip install .`.
+    """
     before = signal.getsignal(signal.SIGINT)
     if before is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         return importlib.import_module(f'sidepth_core.cli.{command.replace("-", "_")}')
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith('sidepth'):
+            raise
+        raise ConfigError(
+            f'sidepth {command} needs the Python package {error.name!r}, which is not installed: '
+            "pip install '.[train]' in a clone, or pip install -r requirements/train.txt"
+        ) from None
     finally:
         signal.signal(signal.SIGINT, before)
