@@ -123,15 +123,15 @@ def make_fault(words: list[str]) -> str | None:
 
 def pip_fault(words: list[str]) -> str | None:
     """Return which requirements file or extra does not exist."""
-    setup = (ROOT / 'setup.py').read_text(encoding='utf-8')
     for word in words:
         name = word.removeprefix('src/sidepth/')
         if name.startswith('requirements/') and not (ROOT / name).is_file():
             return f'{name} is not there'
         extras = re.fullmatch(r'\.\[([\w,]+)\]', word)
-        unknown = [extra for extra in (extras[1].split(',') if extras else ()) if f"'{extra}':" not in setup]
+        known = {path.stem for path in (ROOT / 'requirements').glob('*.txt')} | {'ros', 'all'}
+        unknown = set(extras[1].split(',') if extras else ()) - known
         if unknown:
-            return f'setup.py has no extra {unknown}'
+            return f'there is no extra {sorted(unknown)}'
     return None
 
 

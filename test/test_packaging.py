@@ -113,3 +113,31 @@ def test_configuration_files_are_well_formed() -> None:
             assert isinstance(yaml.safe_load(path.read_text()), dict), path
         else:
             assert ET.parse(path).getroot() is not None, path  # noqa: S314 - our own file
+
+
+def test_a_wheel_outside_of_ros_puts_no_common_names_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    passed: dict[str, Any] = {}
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(pytest.importorskip('setuptools'), 'setup', lambda **values: passed.update(values))
+    monkeypatch.setattr(sys, 'argv', ['setup.py', 'bdist_wheel'])
+    monkeypatch.delenv('AMENT_PREFIX_PATH', raising=False)
+    exec(compile((ROOT / 'setup.py').read_text(), 'setup.py', 'exec'), {'__name__': 'setup'})  # noqa: S102
+    assert {name for name, _, _ in executables(passed)} == {'sidepth', 'depth_node'}
+
+
+def test_pip_installs_what_the_commands_need_and_offers_the_rest(arguments: dict[str, Any]) -> None:
+    required, extras = arguments['install_requires'], arguments['extras_require']
+    assert {'torch>=2.6', 'rosbags>=0.10.9', 'timm>=1.0.15'} <= set(required)
+    assert 'lightning>=2.5' in extras['train']
+    assert any(line.startswith('ros-rclpy') for line in extras['ros'])
+    assert {line for lines in extras.values() for line in lines} == set(extras['all'])
+
+
+def test_citation_has_the_version(arguments: dict[str, Any]) -> None:
+    citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text(encoding='utf-8'))
+    assert citation['version'] == arguments['version']
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / '.github').rglob('*.yml')), ids=lambda path: path.name)
+def test_workflows_and_templates_are_well_formed(path: Path) -> None:
+    assert isinstance(yaml.safe_load(path.read_text(encoding='utf-8')), dict)

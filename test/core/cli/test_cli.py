@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import importlib
+import re
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -76,3 +78,13 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit, match='0'):
         module.main(['--help'])
     assert f'sidepth {command}' in capsys.readouterr().out
+
+
+def test_a_command_whose_packages_are_missing_names_them_and_the_way_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, 'sidepth_core.cli.train', raising=False)
+    monkeypatch.delitem(sys.modules, 'sidepth_core.training.fit', raising=False)
+    monkeypatch.setitem(sys.modules, 'lightning', None)
+    assert cli.main(['train', '--recipe', 'debug']) == 2
+    assert re.search(r"needs the Python package 'lightning'.*pip install", capsys.readouterr().err)
