@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from sidepth_core.checkpoint_info import FORMAT, CheckpointInfo
 from sidepth_core.errors import CheckpointError, ConfigError
+from sidepth_core.hub import hub_answers
 from sidepth_core.models import DepthNet, PoseNet
 from sidepth_core.models.dabnet import load_dabnet_state_dict
 from sidepth_core.models.state_dicts import check_tensors, shapes_of
@@ -243,11 +244,18 @@ def _download(address: str) -> Path:
         raise CheckpointError(f'{address!r} has a part {strange[0]!r}: expected letters, digits, and . _ - in between')
     folder = '/'.join(parts[2:])
     wanted = [f'{folder}/{name}' if folder else name for name in (INFO_FILE, WEIGHTS_FILE, POSE_FILE)]
+    online = hub_answers()
     try:
-        root = snapshot_download('/'.join(parts[:2]), revision=revision or None, allow_patterns=wanted)
+        root = snapshot_download(
+            '/'.join(parts[:2]), revision=revision or None, allow_patterns=wanted, local_files_only=not online
+        )
     except (OSError, ValueError) as error:  # the Hub's own errors derive from these two
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f'{address!r} cannot be downloaded: {reason}') from error
+        offline = (
+            'the Hub does not answer, and the cache does not hold it. Without a network connection, copy the folder '
+            f'with {INFO_FILE} and {WEIGHTS_FILE} here and name it, or take the one of the package (default)'
+        )
+        raise CheckpointError(f'{address!r} cannot be downloaded: {reason if online else offline}') from error
     missing = [name for name in wanted[:2] if not (Path(root) / name).is_file()]
     if missing:
         raise CheckpointError(f'{address!r} holds no checkpoint: missing {" and ".join(missing)}')

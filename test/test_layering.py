@@ -11,11 +11,11 @@ ROOT = Path(__file__).parents[1]
 ROS = ('rclpy', 'sidepth_ros', 'cv_bridge', 'launch', 'launch_ros', 'builtin_interfaces', 'std_srvs')
 
 FLOORS = (
-    {'errors', 'image_headers', 'structured_text', 'threads', 'old_names'},
+    {'errors', 'image_headers', 'structured_text', 'threads', 'old_names', 'hub'},
     {'camera', 'images', 'precision'},
     {'geometry', 'rectify', 'stabiliser', 'gates', 'depth_maps', 'colour_maps'},
     {'models', 'losses', 'zoom'},
-    {'checkpoint', 'checkpoint_info', 'visualisation'},
+    {'checkpoint', 'checkpoint_info', 'visualisation', 'outputs'},
     {'data', 'engines'},
     {'augment', 'inference', 'scale'},
     {'evaluation'},
@@ -25,7 +25,7 @@ FLOORS = (
 """The modules of sidepth_core, ground floor first: each may import from its own floor and from those below."""
 
 DATA_FLOORS = (
-    {'frames', 'clips', 'calibration', 'tracks', 'deferred', 'rectified', 'two_view'},
+    {'frames', 'clips', 'calibration', 'tracks', 'deferred', 'rectified', 'two_view', 'assumed_camera'},
     {'depth_truth'},
     {'folders', 'bags'},
     {'kitti', 'prepare', 'synthetic'},

@@ -11,11 +11,14 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from sidepth_core.errors import CheckpointError
+from sidepth_core.hub import hub_answers
 from sidepth_core.models.efficientnet_lite import SCALING
 from sidepth_core.models.state_dicts import check_tensors, read_pth, shapes_of
 
 HUB_FILE = 'model.safetensors'
 """What timm's repositories on the Hub call their weights."""
+TORCH_FILE = 'pytorch_model.bin'
+"""What the older ones call them."""
 
 COUNTER = 'num_batches_tracked'
 """What torch counts in batch norms, and files made by other software lack."""
@@ -75,15 +78,38 @@ def download(repository: str) -> str:
     """
     from huggingface_hub import hf_hub_download  # noqa: PLC0415 - a second to import, and most weights are here
 
+    online = hub_answers()
     try:
-        path: str = hf_hub_download(repository, HUB_FILE)
+        path: str = hf_hub_download(repository, HUB_FILE, local_files_only=not online)
     except (OSError, ValueError) as error:  # the Hub's own errors derive from these two
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(
-            f'weights {repository!r} cannot be downloaded from the Hugging Face Hub: {reason}. Without a network '
-            'connection, name a file of them or none'
-        ) from error
+        raise cannot_download(repository, str(error) if online else '') from error
     return path
+
+
+def check_hub(backbone: str) -> None:
+    """Check that the weights of one of timm's networks are in the cache, or that the Hub can be asked for them.
+
+    Raises:
+        CheckpointError: If neither is so.
+    """
+    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 - as above
+
+    repository, _ = published_weights(backbone)
+    if not repository:
+        return  # timm itself says that there are none
+    cached = any(isinstance(try_to_load_from_cache(repository, name), str) for name in (HUB_FILE, TORCH_FILE))
+    if not cached and not hub_answers():
+        raise cannot_download(repository)
+
+
+def cannot_download(repository: str, reason: str = '') -> CheckpointError:
+    """Return the error that weights of the Hub cannot be had, with the ways out."""
+    first = (reason.splitlines() or ['it does not answer, and the cache does not hold them'])[0]
+    return CheckpointError(
+        f'weights {repository!r} cannot be downloaded from the Hugging Face Hub: {first}. Without a network '
+        'connection, start from a file of them (--model.pretrained FILE), from a checkpoint (--checkpoint default), or '
+        'from random weights (--model.pretrained none)'
+    )
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sidepth_core.errors import CheckpointError, ConfigError
+from sidepth_core.models.pretrained import check_hub
 from sidepth_core.models.recompute import run_block
 
 STRIDES = (2, 4, 8, 16, 32)
@@ -52,6 +53,8 @@ def create_timm(name: str, *, pretrained: str = 'none', **options: Any) -> nn.Mo
         if not Path(pretrained).expanduser().is_file():
             raise CheckpointError(f'no file {pretrained!r}: expected weights of {name} (.safetensors, .pth, .bin)')
         options['pretrained_cfg_overlay'] = {'file': str(Path(pretrained).expanduser())}
+    else:
+        check_hub(name)
     try:
         return timm.create_model(name, pretrained=True, **options)
     except (OSError, RuntimeError, ValueError) as error:  # of the Hub, of unlike shapes, of a damaged file

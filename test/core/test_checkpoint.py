@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -386,7 +387,10 @@ class Hub:
         self.root = root
         self.calls: list[tuple[str, str | None, list[str]]] = []
 
-    def __call__(self, repository: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+    def __call__(
+        self, repository: str, *, revision: str | None, allow_patterns: list[str], local_files_only: bool
+    ) -> str:
+        assert not local_files_only
         self.calls.append((repository, revision, allow_patterns))
         if not (self.root / repository).is_dir():
             raise OSError(f'404: no repository {repository}')
@@ -399,6 +403,7 @@ def hub(tmp_path: Path, original: Checkpoint, monkeypatch: pytest.MonkeyPatch) -
     save_checkpoint(tmp_path / 'hub' / 'robots' / 'depth' / 'small', original._replace(pose_net=None))
     served = Hub(tmp_path / 'hub')
     monkeypatch.setattr('huggingface_hub.snapshot_download', served)
+    monkeypatch.setattr('sidepth_core.checkpoint.hub_answers', lambda: True)
     return served
 
 
@@ -423,6 +428,15 @@ def test_a_checkpoint_on_the_hub_is_downloaded(hub: Hub) -> None:
 def test_a_hub_address_that_does_not_work_says_why(address: str, message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
         load_checkpoint(address)
+
+
+def test_a_hub_that_cannot_be_reached_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path))
+    monkeypatch.setattr('huggingface_hub.constants.ENDPOINT', 'http://127.0.0.1:9')  # nobody listens there
+    since = time.perf_counter()
+    with pytest.raises(CheckpointError, match=r'does not answer.*copy the folder .* or take the one of the package'):
+        load_checkpoint('hf://robots/depth')
+    assert time.perf_counter() - since < 10  # the Hub's own client takes 39 s
 
 
 @pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,19 @@ def test_weights_come_from_the_hub_for_our_own_encoder_and_for_timms(hub: Path) 
 def test_without_a_network_connection_the_hub_says_so(backbone: str, hub: Path) -> None:
     with pytest.raises(CheckpointError, match=r'cannot be (downloaded|taken) from the .*Hub'):
         DepthNet(backbone, pretrained='hub')
+    assert not list(hub.glob('models--*/snapshots/*'))
+
+
+@pytest.mark.parametrize('backbone', ['tf_efficientnet_lite0', 'resnet18'])
+def test_a_hub_that_cannot_be_reached_is_asked_once_and_the_ways_out_are_named(
+    backbone: str, hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', False)
+    monkeypatch.setattr('huggingface_hub.constants.ENDPOINT', 'http://127.0.0.1:9')  # nobody listens there
+    since = time.perf_counter()
+    with pytest.raises(CheckpointError, match=r'does not answer.*--checkpoint default.*--model\.pretrained none'):
+        DepthNet(backbone, pretrained='hub')
+    assert time.perf_counter() - since < 10  # the Hub's own client takes 39 s
     assert not list(hub.glob('models--*/snapshots/*'))
 
 
