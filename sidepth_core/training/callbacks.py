@@ -45,6 +45,11 @@ class ProgressBar(TQDMProgressBar):
         """Steps of the run."""
         return int(self.trainer.max_steps)
 
+    def on_exception(self, *_: Any) -> None:  # noqa: ANN401 - Lightning passes what nobody reads here
+        """Close the bar, so that what is said of the error begins on a line of its own."""
+        if self._train_progress_bar is not None:
+            self.train_progress_bar.close()
+
     def get_metrics(self, trainer: L.Trainer, module: L.LightningModule) -> dict[str, Any]:
         """Leave the version number out."""
         return {name: value for name, value in super().get_metrics(trainer, module).items() if name != 'v_num'}
@@ -111,7 +116,7 @@ class SaveState(Callback):
         self._is_interrupted = True
         LOG.warning(
             'interrupted: the step under way is finished and saved (Ctrl-C again: not even that). '
-            'Go on with: sidepth train --recipe %s --resume true',
+            'Go on with: sidepth train --recipe %s --resume',
             self._folder / 'config.yaml',
         )
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
@@ -44,6 +47,9 @@ PREPARING_TIMEOUT = timedelta(hours=24)
 CAMERA_FILE = 'camera.json'
 KNOWN_DISTANCE_SHARE = 0.5
 """A source whose distance is known for at least this share of its clips holds the scale."""
+IN_METRES = 'val/abs_rel_unscaled'
+LARGEST_ERROR = 0.5
+"""AbsRel in metres up to which depth that is learned from known depth is called metric: not after two steps."""
 
 
 class Run(NamedTuple):
@@ -111,7 +117,7 @@ def make_trainer(
         log_every_n_steps=1,  # the module decides what it logs when
         gradient_clip_val=recipe.optimiser.gradient_clip,
         use_distributed_sampler=False,  # StepBatchSampler shares out the clips
-        sync_batchnorm=machines['devices'] * machines['num_nodes'] > 1 and machines['accelerator'] == 'gpu',
+        sync_batchnorm=int(os.environ.get('WORLD_SIZE', '1')) > 1 and machines['accelerator'] == 'gpu',
         enable_checkpointing=False,  # SaveState and KeepBest do it
         enable_model_summary=False,
         default_root_dir=folder,
@@ -138,27 +144,36 @@ def callbacks(recipe: Recipe, data: ClipData, save: Callable[[Path, dict[str, fl
 
 
 def check_device(recipe: Recipe) -> None:
-    """Refuse a GPU where there is none.
+    """Refuse a device that there is not, or that nothing here trains on.
 
     Raises:
         ConfigError: If the recipe asks for one.
     """
-    import torch  # noqa: PLC0415
-
-    if recipe.device == 'cuda' and not torch.cuda.is_available():
+    device, count = recipe.device, torch.cuda.device_count()
+    if device != 'auto' and not re.fullmatch(r'cpu|cuda(:\d+)?', device):
+        raise ConfigError(f'device {device!r} is none to train on: expected auto, cpu, cuda, or one GPU such as cuda:1')
+    if device.startswith('cuda') and not count:
         raise ConfigError(
-            f"device 'cuda' cannot be used here: torch {torch.__version__} finds no GPU. "
+            f'device {device!r} cannot be used here: torch {torch.__version__} finds no GPU. '
             'Choose --device cpu or auto, or install a torch that fits the driver'
         )
+    number = _gpu(device)
+    if number is not None and number >= count:
+        raise ConfigError(f'device {device!r} cannot be used here: the GPUs are cuda:0 to cuda:{count - 1}')
+    if number is not None and int(os.environ.get('WORLD_SIZE', '1')) > 1:
+        raise ConfigError(f'device {device!r} is one GPU, and torchrun started several processes: write --device cuda')
+
+
+def _gpu(device: str) -> int | None:
+    """Return the number of the one GPU that a device names; None where it names none."""
+    _, colon, number = device.partition(':')
+    return int(number) if colon else None
 
 
 def processes_from_environment(recipe: Recipe) -> dict[str, Any]:
     """Return accelerator, devices, machines and strategy: torchrun's where it started us, else one process."""
-    accelerator = {'cpu': 'cpu', 'cuda': 'gpu', 'auto': 'auto'}[recipe.device]
-    if accelerator == 'auto':
-        import torch  # noqa: PLC0415
-
-        accelerator = 'gpu' if torch.cuda.is_available() else 'cpu'
+    on_gpu = recipe.device.startswith('cuda') or (recipe.device == 'auto' and torch.cuda.is_available())
+    accelerator, number = 'gpu' if on_gpu else 'cpu', _gpu(recipe.device)
     here = int(os.environ.get('LOCAL_WORLD_SIZE', '1'))
     world = int(os.environ.get('WORLD_SIZE', '1'))
     strategy: Any = 'auto'
@@ -166,13 +181,15 @@ def processes_from_environment(recipe: Recipe) -> dict[str, Any]:
         # Supervised steps leave the pose network without a gradient.
         unused = recipe.objective.supervised_steps > 0
         strategy = DDPStrategy(find_unused_parameters=unused, timeout=PREPARING_TIMEOUT)
-    return {'accelerator': accelerator, 'devices': here, 'num_nodes': world // here, 'strategy': strategy}
+    devices: int | list[int] = here if number is None else [number]
+    return {'accelerator': accelerator, 'devices': devices, 'num_nodes': world // here, 'strategy': strategy}
 
 
 def save_average(directory: Path, metrics: dict[str, float], *, module: DepthTraining, data: ClipData) -> None:
     """Write the averaged networks as a checkpoint that says what it is."""
     networks = module.average.networks
-    scale, note = scale_of(module.recipe, data.sources, starting_info(module.recipe))
+    scores = metrics or {name: float(value) for name, value in module.trainer.callback_metrics.items()}
+    scale, note = scale_of(module.recipe, data.sources, starting_info(module.recipe), scores)
     info = replace(
         networks.info,
         scale=scale,
@@ -209,11 +226,28 @@ def training_data(recipe: Recipe) -> tuple[str, ...]:
     return (*started, *recipe.data.sources)
 
 
-def scale_of(recipe: Recipe, sources: list[Source], start: CheckpointInfo | None = None) -> tuple[str, str]:
-    """Return 'metric' or 'relative', and the reason in one sentence: measured here, held from the start, or neither."""
+def scale_of(
+    recipe: Recipe,
+    sources: list[Source],
+    start: CheckpointInfo | None = None,
+    scores: Mapping[str, float] | None = None,
+) -> tuple[str, str]:
+    """Return 'metric' or 'relative', and the reason in one sentence: measured here, held from the start, or neither.
+
+    Args:
+        recipe: The run.
+        sources: What it learned from.
+        start: What it started from; None for random weights.
+        scores: Of the last validation, by name. Known depth makes metres only once they are about right there.
+    """
     objective = recipe.objective
     if objective.depth:
-        return 'metric', f'learned from known depth in metres (weight {objective.depth:g})'
+        error = (scores or {}).get(IN_METRES, math.nan)
+        if error <= LARGEST_ERROR:
+            known = f'known depth in metres (weight {objective.depth:g})'
+            return 'metric', f'learned from {known}; AbsRel in metres {error:.3f} on validation clips'
+        found = 'not measured yet' if math.isnan(error) else f'off by AbsRel {error:.2f} (at most {LARGEST_ERROR:g})'
+        return 'relative', f'learns from known depth in metres, but on the validation clips metres are {found}'
     driven = [source for source in sources if source.distance_share >= KNOWN_DISTANCE_SHARE]
     if objective.speed and len(driven) == len(sources):
         return 'metric', f'learned from driven distance (speed term, weight {objective.speed:g}) in every source'

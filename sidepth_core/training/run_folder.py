@@ -51,7 +51,7 @@ def open_run_folder(recipe: Recipe) -> Path | None:
     if config.exists():
         if not recipe.resume:
             raise ConfigError(
-                f'{recipe.out!r} holds a run already: choose another --out, or continue that run with --resume=true'
+                f'{recipe.out!r} holds a run already: choose another --out, or continue that run with --resume'
             )
         _check_same(recipe, load_recipe(config))
     folder.mkdir(parents=True, exist_ok=True)

@@ -373,7 +373,7 @@ class Recipe:
             starts from scratch.
         steps: Steps of the optimiser in the whole run.
         seed: Seed of everything random; the same seed and machine give the same run.
-        device: 'auto', 'cpu' or 'cuda'; under torchrun every process takes its own.
+        device: 'auto', 'cpu', 'cuda', or one GPU of several, 'cuda:1'; under torchrun every process takes its own.
         precision: 'float32', 'bf16' for the networks (geometry and losses stay float32), or 'auto': bf16 where the
             processor multiplies it natively.
         resume: Continue the run in `out` where it was last saved, if it was; else a folder in use is refused.
@@ -393,7 +393,7 @@ class Recipe:
     checkpoint: str = ''
     steps: int = 100_000
     seed: int = 0
-    device: Literal['auto', 'cpu', 'cuda'] = 'auto'
+    device: str = 'auto'
     precision: Literal['auto', 'float32', 'bf16'] = 'auto'
     resume: bool = False
     licence: str = ''

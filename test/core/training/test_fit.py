@@ -30,7 +30,7 @@ from sidepth_core.data.synthetic.export import write_folder
 from sidepth_core.errors import CheckpointError, ConfigError, DatasetError
 from sidepth_core.training import clip_data
 from sidepth_core.training.collapse import CollapseError
-from sidepth_core.training.fit import fit, save_camera, scale_of
+from sidepth_core.training.fit import check_device, fit, processes_from_environment, save_camera, scale_of
 from sidepth_core.training.metrics import read_metric
 from sidepth_core.training.module import DepthTraining
 from sidepth_core.training.recipes import load_recipe, render_recipe
@@ -87,7 +87,8 @@ def test_the_debug_recipe_trains_two_steps_and_its_folder_explains_itself(cache:
     for name in ('last', 'best'):
         info = load_checkpoint(folder / name).info
         assert (info.image_width, info.image_height, info.pose_width) == (96, 64, 96)
-        assert info.scale == 'metric'
+        assert info.scale == 'relative'  # two steps make no metres, whatever they learn from
+        assert 'on the validation clips metres are off by AbsRel' in info.scale_note
         assert info.licence == 'Apache-2.0'
         assert info.training_data == recipe.data.sources
     assert load_checkpoint(folder / 'last').pose_net is not None
@@ -367,7 +368,6 @@ def source_with(distance_share: float) -> Source:
         (ObjectiveSettings(speed=0.05), (1.0,), 'metric', 'driven distance'),
         (ObjectiveSettings(speed=0.05), (1.0, 0.0), 'relative', 'no odometry or speed in drive'),
         (ObjectiveSettings(speed=0.0), (1.0,), 'relative', 'no speed term'),
-        (ObjectiveSettings(speed=0.0, depth=1.0), (0.0,), 'metric', 'known depth in metres'),
     ],
 )
 def test_scale_is_metric_only_where_something_measured_metres(
@@ -376,6 +376,47 @@ def test_scale_is_metric_only_where_something_measured_metres(
     found, why = scale_of(Recipe(objective=objective), [source_with(share) for share in shares])
     assert found == scale
     assert note in why
+
+
+@pytest.mark.parametrize(
+    ('scores', 'scale', 'note'),
+    [
+        ({}, 'relative', 'not measured yet'),
+        ({'val/abs_rel_unscaled': 0.73}, 'relative', 'off by AbsRel 0.73'),
+        ({'val/abs_rel_unscaled': 0.2}, 'metric', 'AbsRel in metres 0.200 on validation clips'),
+    ],
+)
+def test_known_depth_makes_metres_only_once_they_are_right(scores: dict[str, float], scale: str, note: str) -> None:
+    recipe = Recipe(objective=ObjectiveSettings(speed=0.0, depth=1.0))
+    found, why = scale_of(recipe, [source_with(0.0)], None, scores)
+    assert found == scale
+    assert note in why
+
+
+@pytest.mark.parametrize(
+    ('device', 'message'),
+    [
+        ('cuda:1', "device 'cuda:1' cannot be used here"),
+        ('cuda', 'finds no GPU'),
+        ('gpu', "device 'gpu' is none to train on: expected auto, cpu, cuda, or one GPU such as cuda:1"),
+    ],
+)
+def test_a_device_that_is_not_there_is_refused(device: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 0)
+    with pytest.raises(ConfigError, match=message):
+        check_device(Recipe(device=device))
+
+
+def test_one_gpu_of_several_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    check_device(Recipe(device='cuda:1'))
+    machines = processes_from_environment(Recipe(device='cuda:1'))
+    assert (machines['accelerator'], machines['devices'], machines['num_nodes']) == ('gpu', [1], 1)
+    with pytest.raises(ConfigError, match='the GPUs are cuda:0 to cuda:1'):
+        check_device(Recipe(device='cuda:2'))
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    with pytest.raises(ConfigError, match='torchrun started several processes: write --device cuda'):
+        check_device(Recipe(device='cuda:1'))
 
 
 @pytest.mark.parametrize(('origin', 'is_warned'), [('contradicting', True), ('two views', False)])
