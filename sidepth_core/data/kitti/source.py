@@ -105,10 +105,11 @@ class KittiDrive(KittiSource):
         side: Which camera: 2 left colour, 3 right colour, 0 and 1 grey.
         truth: Depth to give: 'none', 'lidar' (raw Velodyne) or 'improved' (see files.improved_truth).
         frames: Numbers of the images to give; None: all.
+        note: What a user should read of the split that this drive was chosen for; '' for nothing.
     """
 
     def __init__(
-        self, path: Path, side: int = 2, truth: Truth = 'none', frames: frozenset[int] | None = None
+        self, path: Path, side: int = 2, truth: Truth = 'none', frames: frozenset[int] | None = None, note: str = ''
     ) -> None:
         super().__init__(f'{path} image_{side:02d}')
         if side not in range(4) or truth not in TRUTHS:
@@ -117,6 +118,7 @@ class KittiDrive(KittiSource):
         self.side = side
         self.truth: Truth = truth
         self.numbers = frames
+        self.note = note
 
     @property
     def identity(self) -> str:
@@ -160,6 +162,8 @@ class KittiDrive(KittiSource):
                     first_pixel=1,
                 )
             )
+        if self.note:
+            self.report.notes.append(self.note)
         if missing := (self.numbers or frozenset()) - images.keys():
             self.report.notes.append(f'{len(missing)} images of the split are not there, as number {min(missing)}')
         return items

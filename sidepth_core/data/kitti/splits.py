@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from sidepth_core.data.kitti.lists import BENCHMARK_VAL_DRIVES, EIGEN_TEST_FRAMES, EIGEN_TRAIN_DRIVES
@@ -14,6 +15,14 @@ LINES = (
     re.compile(r'(?P<drive>\S+)/image_0(?P<side>[23])/data/(?P<number>\d+)\.(png|jpg)(\s.*)?'),
 )
 """Lines of published split files: `<date>/<drive> <number> <l|r>`, or the path of the image first."""
+
+LISTS: dict[str, Collection[str]] = {
+    'eigen': EIGEN_TRAIN_DRIVES,
+    'eigen_zhou': EIGEN_TRAIN_DRIVES,
+    'eigen_test': EIGEN_TEST_FRAMES,
+    'benchmark_val': BENCHMARK_VAL_DRIVES,
+}
+"""The drives of the splits that list them."""
 
 SPLITS = ('all', 'eigen', 'eigen_zhou', 'eigen_test', 'benchmark', 'benchmark_val')
 
@@ -76,18 +85,27 @@ def kitti_drives(
     ]
     if not drives:
         raise DatasetError(f'{str(root)!r} holds {len(found)} drives of KITTI raw, none of split {split!r}')
+    drives[0].note = _missing(split, LISTS.get(split, ()), {path.name for path in found})
     return drives
 
 
+def _missing(split: str, listed: Collection[str], there: Collection[str]) -> str:
+    """Return what to say of the drives of a split that are not there; '' where it is whole."""
+    missing = sorted(set(listed) - set(there))
+    if not missing:
+        return ''
+    images = sum(len(EIGEN_TEST_FRAMES[name]) for name in missing) if split == 'eigen_test' else 0
+    lost = f' with {images} of its {sum(map(len, EIGEN_TEST_FRAMES.values()))} images' if images else ''
+    return (
+        f'split {split!r} is not whole: {len(missing)} of its {len(listed)} drives{lost} are not there, such as '
+        f'{missing[0]}: figures on what is left are not comparable with published ones'
+    )
+
+
 def _belongs(drive: str, split: str) -> bool:
-    return {
-        'all': True,
-        'eigen': drive in EIGEN_TRAIN_DRIVES,
-        'eigen_zhou': drive in EIGEN_TRAIN_DRIVES,
-        'eigen_test': drive in EIGEN_TEST_FRAMES,
-        'benchmark': drive not in BENCHMARK_VAL_DRIVES,
-        'benchmark_val': drive in BENCHMARK_VAL_DRIVES,
-    }[split]
+    if split == 'benchmark':
+        return drive not in BENCHMARK_VAL_DRIVES
+    return split == 'all' or drive in LISTS[split]
 
 
 def _listed(root: Path, path: Path, truth: Truth, neighbours: int) -> list[KittiDrive]:
@@ -103,4 +121,6 @@ def _listed(root: Path, path: Path, truth: Truth, neighbours: int) -> list[Kitti
     there = {key: chosen for key, chosen in numbers.items() if (root / key[0]).is_dir()}
     if not there:
         raise DatasetError(f'{str(root)!r} holds none of the {len(numbers)} drives that {str(path)!r} lists')
-    return [KittiDrive(root / drive, side, truth, frozenset(chosen)) for (drive, side), chosen in there.items()]
+    drives = [KittiDrive(root / drive, side, truth, frozenset(chosen)) for (drive, side), chosen in there.items()]
+    drives[0].note = _missing(path.name, *({drive for drive, _ in keys} for keys in (numbers, there)))
+    return drives
