@@ -14,17 +14,28 @@ from sidepth_core import __version__
 from sidepth_core.errors import ConfigError, SidepthError, did_you_mean
 from sidepth_core.threads import let_threads_sleep
 
-COMMANDS = {
-    'synth': 'render a drive through the synthetic world into a video, a folder or a rosbag2',
-    'prepare': 'decode, rectify and select frames of recordings once, into a cache that training reads fast',
-    'train': 'train or fine-tune depth without labels on bags, videos, folders, KITTI or the synthetic world',
-    'evaluate': 'score depth, pose, zoom and flicker against ground truth',
-    'calibrate-scale': 'measure the scale of a checkpoint on a drive with odometry, ranges or a known camera height',
-    'predict': 'estimate depth of images, videos or bags and save it',
-    'inspect': 'show what a checkpoint, a bag or a prepared cache holds',
-    'import-weights': 'turn a published DaB-Net .pth into a sidepth checkpoint',
-    'benchmark': 'measure speed and memory on this machine',
+SECTIONS = {
+    'depth of what you have': {
+        'camera': 'show live depth of a webcam or a video file in a window, or publish it as a camera over ROS 2',
+        'view': 'show image, depth and a point cloud that can be turned as a page for a browser, or a drive as a video',
+        'predict': 'estimate depth of images, videos or bags and save it',
+    },
+    'weights for your own camera': {
+        'inspect': 'show what a checkpoint, a bag or a prepared cache holds',
+        'prepare': 'decode, rectify and select frames of recordings once, into a cache that training reads fast',
+        'train': 'train or fine-tune depth without labels on bags, videos, folders, KITTI or the synthetic world',
+        'evaluate': 'score depth, pose, zoom and flicker against ground truth',
+        'calibrate-scale': 'measure the scale of a checkpoint with odometry, ranges or a known camera height',
+        'import-weights': 'turn a published DaB-Net .pth into a sidepth checkpoint',
+    },
+    'tools': {
+        'synth': 'render a drive through the synthetic world into a video, a folder or a rosbag2',
+        'benchmark': 'measure speed and memory on this machine',
+        'completion': 'print what makes the Tab key complete commands and options in bash, zsh or tcsh',
+    },
 }
+"""The commands by task, each with its line in the help."""
+COMMANDS = {name: line for section in SECTIONS.values() for name, line in section.items()}
 """Every command with its line in the help."""
 
 
@@ -63,9 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv = [program, *sys.argv[1:]] if program in COMMANDS else sys.argv[1:]
     arguments = list(argv)
     if not arguments or arguments[0] in {'-h', '--help'}:
-        width = max(map(len, COMMANDS))
-        print('usage: sidepth COMMAND [ARGUMENTS]   (sidepth COMMAND --help says more)\n')
-        print('\n'.join(f'  {name:{width}}  {line}' for name, line in COMMANDS.items()))
+        print(overview())
         return 0
     if arguments[0] == '--version':
         print(f'sidepth {__version__}')
@@ -76,6 +85,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     let_threads_sleep()
     return run(lambda argv: int(_module(command).main(argv)), rest)
+
+
+def overview() -> str:
+    """Return the help of `sidepth` itself: its commands by task."""
+    width = max(map(len, COMMANDS))
+    lines = ['usage: sidepth COMMAND [ARGUMENTS]   (sidepth COMMAND --help says more)']
+    for title, section in SECTIONS.items():
+        lines += ['', f'{title}:', *(f'  {name:{width}}  {line}' for name, line in section.items())]
+    return '\n'.join(lines)
 
 
 def _module(command: str) -> Any:  # noqa: ANN401 - a module with `main(argv) -> exit status`

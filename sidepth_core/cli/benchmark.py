@@ -10,36 +10,38 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from sidepth_core import __version__
 from sidepth_core.benchmarks import BENCHMARKS, ON_REQUEST, Request, Row, module_of, run
 from sidepth_core.benchmarks.page import write_section
+from sidepth_core.cli import terminal
+from sidepth_core.cli.terminal import command_parser
 from sidepth_core.inference import choose_device
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's arguments."""
+    names = '\n'.join(f'  {name:16} {text}' for name, text in BENCHMARKS.items())
+    result = command_parser('benchmark', 'Measure speed and memory on this machine.', f'benchmarks:\n{names}')
+    named = f'which benchmarks to run (all but {", ".join(ON_REQUEST)})'
+    result.add_argument('names', nargs='*', metavar='NAME', help=named)
+    result.add_argument('--checkpoint', help='whose network to measure; by default the one of the package')
+    result.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, ...')
+    result.add_argument('--threads', type=int, help='CPU threads for torch (as many as it takes by itself)')
+    result.add_argument('--quick', action='store_true', help='only the smallest case of each')
+    result.add_argument('--compiled', action='store_true', help='include torch.compile, minutes a network on a CPU')
+    result.add_argument('--json', type=Path, metavar='FILE', help='write the rows here too')
+    result.add_argument('--page', type=Path, metavar='FILE', help='write tables and pictures into this Markdown page')
+    return result
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; exit status 1 says that something promised was not reached."""
-    names = '\n'.join(f'  {name:16} {text}' for name, text in BENCHMARKS.items())
-    parser = argparse.ArgumentParser(
-        prog='sidepth benchmark',
-        description='Measure speed and memory on this machine.',
-        epilog=f'benchmarks:\n{names}',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    named = f'which benchmarks to run (all but {", ".join(ON_REQUEST)})'
-    parser.add_argument('names', nargs='*', metavar='NAME', help=named)
-    parser.add_argument('--checkpoint', help='whose network to measure; by default the one of the package')
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, ...')
-    parser.add_argument('--threads', type=int, help='CPU threads for torch (as many as it takes by itself)')
-    parser.add_argument('--quick', action='store_true', help='only the smallest case of each')
-    parser.add_argument('--compiled', action='store_true', help='include torch.compile, minutes a network on a CPU')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write the rows here too')
-    parser.add_argument('--page', type=Path, metavar='FILE', help='write tables and pictures into this Markdown page')
-    options = parser.parse_args(argv)
+    commands = parser()
+    options = commands.parse_args(argv)
     if unknown := [name for name in options.names if name not in BENCHMARKS]:
-        parser.error(f'no benchmark {", ".join(map(repr, unknown))}: choose from {", ".join(BENCHMARKS)}')
+        commands.error(f'no benchmark {", ".join(map(repr, unknown))}: choose from {", ".join(BENCHMARKS)}')
     if options.threads:
         torch.set_num_threads(options.threads)
     request = Request(choose_device(options.device), options.quick, options.checkpoint, options.compiled)
@@ -53,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
 
 def measure(names: Sequence[str], request: Request, page: Path | None = None) -> list[Row]:
     """Run the benchmarks, printing each one's table, and writing its section of the page, when it is done."""
-    console = Console()
+    console = terminal.console()
     console.print(machine(request), highlight=False)
     rows = []
     for name in names:

@@ -9,8 +9,10 @@ from itertools import islice
 from rich.console import Console
 from rich.table import Table
 
+from sidepth_core.cli import terminal
+from sidepth_core.cli.terminal import add_json, command_parser, print_json
 from sidepth_core.data.sources import open_sources
-from sidepth_core.errors import ScaleError
+from sidepth_core.errors import ConfigError, ScaleError
 from sidepth_core.evaluation.evaluated_model import load_model
 from sidepth_core.evaluation.scale_calibration import SourceScale, calibrate_scale
 from sidepth_core.scale import mount_of
@@ -22,15 +24,14 @@ EXAMPLES = """\
 """
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the command; exit status 1 says that nothing could be measured."""
-    parser = argparse.ArgumentParser(
-        prog='sidepth calibrate-scale',
-        description='Measure the scale of a checkpoint on a drive with odometry, known depth or a known camera height.',
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def parser() -> argparse.ArgumentParser:
+    """Return the command's arguments."""
+    arguments = command_parser(
+        'calibrate-scale',
+        'Measure the scale of a checkpoint on a drive with odometry, known depth or a known camera height.',
+        EXAMPLES,
     )
-    add = parser.add_argument
+    add = arguments.add_argument
     add('source', metavar='SOURCE', help='the drive: a bag, a folder, KITTI, synthetic:...')
     add('--checkpoint', help='directory, file or hf://org/repo; by default the one of the package')
     add('--height', type=float, metavar='M', help='height of the camera over the ground')
@@ -40,14 +41,21 @@ def main(argv: Sequence[str]) -> int:
     add('--limit', type=int, default=0, metavar='N', help='look at N frames at most (all)')
     add('--device', default='auto', help='auto, cpu, cuda, cuda:1, ...')
     add('--engine', default='eager', help='how the network runs; see sidepth benchmark')
-    options = parser.parse_args(argv)
+    add('--camera', default='', metavar='FILE', help='calibration of a drive that brings none, YAML or JSON')
+    add_json(arguments)
+    return arguments
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; exit status 1 says that nothing could be measured."""
+    options = parser().parse_args(argv)
     if options.every < 1 or options.limit < 0:
-        parser.error('--every must be 1 or more, --limit 0 or more')
+        raise ConfigError(f'--every {options.every} must be 1 or more, --limit {options.limit} 0 or more')
     mount = None if options.height is None else mount_of(options.height, options.pitch, options.roll)
     model = load_model(options.checkpoint, device=options.device, engine=options.engine)
-    console = Console()
+    console = terminal.console(stderr=options.json)
     found: dict[str, SourceScale] = {}
-    for weighted in open_sources([options.source], with_depth=True):
+    for weighted in open_sources([options.source], with_depth=True, camera=options.camera):
         source = weighted.source
         chosen = islice(islice(source, 0, None, options.every), options.limit or None)
         with console.status(source.report.name):
@@ -55,6 +63,8 @@ def main(argv: Sequence[str]) -> int:
         show(source.report.name, found, console)
         for note in source.report.notes:
             console.print(note, style='dim', markup=False, highlight=False)
+    if options.json:
+        print_json({source: {'metres_a_unit': one.factor, **one._asdict()} for source, one in found.items()})
     return 0 if any(one.measurements for one in found.values()) else 1
 
 

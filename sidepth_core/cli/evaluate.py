@@ -11,14 +11,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from sidepth_core.cli import terminal
+from sidepth_core.cli.reports import add_evaluation
+from sidepth_core.cli.terminal import add_json, command_parser, print_json
+from sidepth_core.data.assumed_camera import AssumedCamera
 from sidepth_core.data.frames import FrameSource
 from sidepth_core.data.sources import open_sources
-from sidepth_core.errors import DatasetError
+from sidepth_core.errors import DatasetError, ScaleError
 from sidepth_core.evaluation.depth_metrics import CROPS, DepthProtocol
 from sidepth_core.evaluation.evaluated_model import POST_PROCESSING, EvaluatedModel, load_model
 from sidepth_core.evaluation.pose_metrics import ALIGNMENTS
-from sidepth_core.evaluation.report import print_drive, write_csv, write_figures, write_json
+from sidepth_core.evaluation.report import print_drive, scores_document, write_csv, write_figures, write_json
 from sidepth_core.evaluation.run import METRICS, DriveEvaluation, EvaluationSettings, evaluate
+from sidepth_core.outputs import Page
 
 EXAMPLES = """\
 sources with true depth: synthetic:street?seed=3&frames=50, KITTI raw, a bag with LiDAR and /tf_static or with aligned
@@ -43,15 +48,14 @@ WHAT = {
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's arguments."""
-    arguments = argparse.ArgumentParser(
-        prog='sidepth evaluate',
-        description='Score depth, pose, zoom and flicker of a checkpoint on drives.',
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    arguments = command_parser(
+        'evaluate', 'Score depth, pose, zoom and flicker of a checkpoint on drives.', EXAMPLES
     )
     add = arguments.add_argument
     add('sources', nargs='+', metavar='SOURCE', help='drives: a bag, a video, a folder, KITTI, synthetic:...')
     add('--checkpoint', help='directory, file or hf://org/repo; by default the one of the package')
+    add('--camera', default='', metavar='FILE', help='calibration of the drives that bring none, YAML or JSON')
+    add('--fov', type=float, metavar='DEG', help='horizontal field of view of images whose camera nobody knows')
     for measure, text in WHAT.items():
         add(f'--{measure}', action='store_true', help=f'{text} (everything when none is named)')
     add('--cap', type=float, default=80.0, metavar='M', help='true depth from here on is left out (80 m)')
@@ -65,7 +69,8 @@ def parser() -> argparse.ArgumentParser:
     add('--figures', type=int, default=6, metavar='N', help='about how many figures of a drive (6)')
     add('--device', default='auto', help='auto, cpu, cuda, cuda:1, ...')
     add('--engine', default='eager', help='how the network runs; see sidepth benchmark')
-    add('--out', type=Path, metavar='DIR', help='write scores.json, scores.csv and figures here')
+    add('--out', type=Path, metavar='DIR', help='write report.html, scores.json, scores.csv and figures here')
+    add_json(arguments)
     return arguments
 
 
@@ -74,17 +79,20 @@ def main(argv: Sequence[str]) -> int:
     options = parser().parse_args(argv)
     settings = settings_of(options)
     model = load_model(options.checkpoint, device=options.device, engine=options.engine, post=options.post)
-    console = Console()
+    console = terminal.console(stderr=options.json)
     drives = []
     with_depth = bool({'depth', 'zoom', 'flicker'} & set(settings.metrics))
     try:
-        for weighted in open_sources(options.sources, with_depth=with_depth):
-            drives.append(evaluate_source(model, weighted.source, settings, console))
+        for weighted in open_sources(options.sources, with_depth=with_depth, camera=options.camera):
+            source = AssumedCamera(weighted.source, options.fov) if options.fov else weighted.source
+            drives.append(evaluate_source(model, source, settings, console))
             print_drive(console, drives[-1], settings.protocol)
     finally:
         # What is done stays done, whatever ends the work on the next drive.
         if options.out is not None and drives:
             write(options.out, model, settings, drives, console)
+    if options.json:
+        print_json(scores_document(describe(model), asdict(settings), drives))
     return 0
 
 
@@ -113,11 +121,15 @@ def evaluate_source(
 
     Raises:
         DatasetError: If the drive cannot be read or has no frame.
+        ScaleError: If the checkpoint needs a camera and the drive has none; says how to give one.
     """
     name = source.report.name
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task(name, total=source.report.claimed)
-        drive = evaluate(model, source, settings, lambda frames: progress.update(task, completed=frames))
+        try:
+            drive = evaluate(model, source, settings, lambda frames: progress.update(task, completed=frames))
+        except ScaleError as error:
+            raise ScaleError(f'{name!r}: {error} (--fov DEG, --camera FILE, or {name}?camera=FILE)') from None
     if not drive.frames:
         reasons = '; '.join(drive.notes) or 'it says nothing about why'
         raise DatasetError(f'{name!r} has no frame that can be evaluated: {reasons}')
@@ -128,8 +140,21 @@ def write(
     out: Path, model: EvaluatedModel, settings: EvaluationSettings, drives: Sequence[DriveEvaluation], console: Console
 ) -> None:
     """Write what was measured into a folder, and say where."""
+    write_json(out / 'scores.json', describe(model), asdict(settings), drives)
+    write_csv(out / 'scores.csv', drives)
+    page = Page(f'Evaluation of {model.name}')
+    page.text(f'{model.estimator.info.scale}: {model.estimator.info.scale_note}'.rstrip(': '))
+    for drive in drives:
+        add_evaluation(page, drive)
+    page.write(out / 'report.html')
+    figures = [path for drive in drives for path in write_figures(out / 'figures' / _file_name(drive.name), drive)]
+    console.print(f'\nreport.html, scores.json, scores.csv and {len(figures)} figures are in {out}', highlight=False)
+
+
+def describe(model: EvaluatedModel) -> dict[str, object]:
+    """Return what was measured, as scores.json has it."""
     estimator = model.estimator
-    checkpoint = {
+    return {
         'name': model.name,
         'scale': estimator.info.scale,
         'image_size': list(estimator.size),
@@ -137,10 +162,6 @@ def write(
         'flip': estimator.flip,
         'zoom': estimator.zoom,
     }
-    write_json(out / 'scores.json', checkpoint, asdict(settings), drives)
-    write_csv(out / 'scores.csv', drives)
-    figures = [path for drive in drives for path in write_figures(out / 'figures' / _file_name(drive.name), drive)]
-    console.print(f'\nscores.json, scores.csv and {len(figures)} figures are in {out}', highlight=False)
 
 
 def _file_name(name: str) -> str:

@@ -10,24 +10,30 @@ import torch
 
 from sidepth_core import __version__
 from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, load_dabnet_state_dict, save_checkpoint
+from sidepth_core.cli.terminal import command_parser
 from sidepth_core.models.state_dicts import read_pth
 
 LICENCE = 'as its authors state; KITTI is CC BY-NC-SA 3.0 (non-commercial)'
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog='sidepth import-weights',
-        description='Turn a published DaB-Net .pth (arXiv 2210.03952) into a sidepth checkpoint. The file is read '
+def parser() -> argparse.ArgumentParser:
+    """Return the command's arguments."""
+    result = command_parser(
+        'import-weights',
+        'Turn a published DaB-Net .pth (arXiv 2210.03952) into a sidepth checkpoint. The file is read\n'
         'as tensors and plain data only: no code in it runs.',
     )
-    parser.add_argument('file', type=Path, metavar='FILE.pth', help='a state dict or a training file')
-    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='where the checkpoint goes')
-    parser.add_argument('--width', type=int, default=1024, help='width it was trained at, pixels (%(default)s)')
-    parser.add_argument('--height', type=int, default=320, help='height it was trained at, pixels (%(default)s)')
-    parser.add_argument('--half', action='store_true', help='store float16, which halves the file')
-    arguments = parser.parse_args(argv)
+    result.add_argument('file', type=Path, metavar='FILE.pth', help='a state dict or a training file')
+    result.add_argument('--out', type=Path, required=True, metavar='DIR', help='where the checkpoint goes')
+    result.add_argument('--width', type=int, default=1024, help='width it was trained at, pixels (%(default)s)')
+    result.add_argument('--height', type=int, default=320, help='height it was trained at, pixels (%(default)s)')
+    result.add_argument('--half', action='store_true', help='store float16, which halves the file')
+    return result
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    arguments = parser().parse_args(argv)
     depth_net, pose_net = load_dabnet_state_dict(read_pth(arguments.file))
     info = CheckpointInfo(
         backbone=depth_net.backbone,

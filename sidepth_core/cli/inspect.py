@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
@@ -24,34 +25,105 @@ from sidepth_core.checkpoint import (
     load_checkpoint,
     locate_checkpoint,
 )
+from sidepth_core.cli import terminal
 from sidepth_core.cli.prepare import show
+from sidepth_core.cli.reports import (
+    FramePictures,
+    add_cache,
+    add_checkpoint,
+    add_drive,
+    add_run,
+    summarise_run,
+)
+from sidepth_core.cli.terminal import add_json, command_parser, print_json
 from sidepth_core.data.bags import BagFiles, BagSource
 from sidepth_core.data.frames import Frame, FrameSource
-from sidepth_core.data.prepare import PreparedDataset
+from sidepth_core.data.prepare import Judge, Judgement, PreparedDataset
 from sidepth_core.data.sources import open_sources
+from sidepth_core.outputs import Page
+from sidepth_core.training.run_folder import CONFIG_FILE, ENVIRONMENT_FILE
+
+STYLES = {'good': 'green', 'doubtful': 'yellow', 'bad': 'red'}
+
+
+DESCRIPTION = """\
+Look at a recording, a training run, a checkpoint or a prepared cache. Of a recording it says whether it is good to
+train on and why not: length, motion, blur, calibration, odometry, gaps. Of a run, how far it came and whether it was
+worth it. --out NAME.html writes a page with pictures and curves.
+"""
+EXAMPLES = """\
+  sidepth inspect drive/                         a rosbag2: topics, camera, and is it good to train on?
+  sidepth inspect runs/mine --out run.html       curves, before and after
+  sidepth inspect runs/mine/best                 a checkpoint: network, scale, training data, licence
+  sidepth inspect drive/ --json | jq .verdict
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's arguments."""
+    arguments = command_parser('inspect', DESCRIPTION, EXAMPLES)
+    add = arguments.add_argument
+    add('path', nargs='?', help='what to look at; by default the checkpoint of the package')
+    add('--frames', type=int, default=300, metavar='N', help='how many frames of a drive to read (%(default)s); 0: all')
+    add('--camera', default='', metavar='FILE', help='calibration of a drive that brings none, YAML or JSON')
+    add('--out', type=Path, metavar='FILE', help='write a page with pictures too (.html)')
+    add_json(arguments)
+    return arguments
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog='sidepth inspect',
-        description='Show what a checkpoint, a bag, a video, a folder or a prepared cache holds.',
-    )
-    parser.add_argument('path', nargs='?', help='what to look at; by default the checkpoint of the package')
-    parser.add_argument(
-        '--frames', type=int, default=100, metavar='N', help='how many frames of a drive to read (100); 0 for all'
-    )
-    options = parser.parse_args(argv)
-    console = Console()
-    if options.path is None or is_checkpoint(options.path):
+    options = parser().parse_args(argv)
+    console = terminal.console(stderr=options.json)
+    page = Page(f'Inspection of {options.path or "the checkpoint of the package"}') if options.out else None
+    found: list[dict[str, object]]
+    if options.path is not None and is_run(Path(options.path)):
+        found = [inspect_run(Path(options.path), console, page)]
+    elif options.path is None or is_checkpoint(options.path):
         directory = locate_checkpoint(options.path)
-        console.print(checkpoint_table(load_checkpoint(directory), directory))
+        checkpoint = load_checkpoint(directory)
+        console.print(checkpoint_table(checkpoint, directory))
+        found = [{'kind': 'checkpoint', 'path': str(directory), **checkpoint.info.to_dict()}]
+        if page:
+            add_checkpoint(page, checkpoint, checkpoint_table(checkpoint, directory).facts)
     elif (Path(options.path) / 'clips.npz').is_file():
-        show(PreparedDataset(options.path).report, console)
+        report = PreparedDataset(options.path).report
+        show(report, console)
+        found = [{'kind': 'cache', **report.to_dict()}]
+        if page:
+            add_cache(page, report)
     else:
-        for weighted in open_sources([options.path]):
-            inspect_source(weighted.source, options.frames, console)
+        sources = open_sources([options.path], camera=options.camera)
+        found = [inspect_source(weighted.source, options.frames, console, page) for weighted in sources]
+    if page:
+        console.print(f'{page.write(options.out)}', markup=False, highlight=False)
+    if options.json:
+        print_json(found[0] if len(found) == 1 else found)
     return 0
+
+
+def is_run(path: Path) -> bool:
+    """Return whether a path is the folder of a training run."""
+    return (path / CONFIG_FILE).is_file() and (path / ENVIRONMENT_FILE).is_file()
+
+
+def inspect_run(folder: Path, console: Console, page: Page | None) -> dict[str, object]:
+    """Print how far a run came and what came of it, add it to a page, and return it as JSON takes it.
+
+    Raises:
+        ConfigError: If its recipe cannot be read.
+    """
+    summary = summarise_run(folder)
+    table = Facts(f'run {folder}')
+    for name, value in summary.facts:
+        table.fact(name, value)
+    console.print(table)
+    console.print(summary.verdict, markup=False, highlight=False, style=STYLES[summary.level])
+    if page:
+        add_run(page, folder, summary)
+    return {
+        'kind': 'run', 'path': str(folder), 'level': summary.level, 'verdict': summary.verdict, **dict(summary.facts)
+    }  # fmt: skip
 
 
 def is_checkpoint(path: str) -> bool:
@@ -62,7 +134,7 @@ def is_checkpoint(path: str) -> bool:
     return path.startswith(HUB) or place.name in {INFO_FILE, WEIGHTS_FILE} or place.suffix in {'.pth', '.pt'} or inside
 
 
-def checkpoint_table(checkpoint: Checkpoint, directory: Path) -> Table:
+def checkpoint_table(checkpoint: Checkpoint, directory: Path) -> Facts:
     """Return everything that is known about a checkpoint."""
     info = checkpoint.info
     table = Facts(f'checkpoint {directory}')
@@ -84,16 +156,27 @@ def checkpoint_table(checkpoint: Checkpoint, directory: Path) -> Table:
     return table
 
 
-def inspect_source(source: FrameSource, limit: int, console: Console) -> None:
-    """Print what a drive holds, judged by its first frames (all for a limit of 0).
+def inspect_source(
+    source: FrameSource, limit: int, console: Console, page: Page | None = None
+) -> dict[str, object]:
+    """Print what a drive holds and whether it is good to train on, judged by its first frames (all for a limit of 0).
 
     Raises:
         DatasetError: If it cannot be read.
     """
     if isinstance(source, BagSource):
         console.print(topic_table(source.path))
-    frames = [_seen(frame) for frame in islice(source, limit or None)]
+    judge, pictures = Judge(), FramePictures()
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task(source.report.name, total=limit or None)
+        frames = []
+        for frame in judge.look(islice(source, limit or None)):
+            frames.append(_seen(frame))
+            if page:
+                pictures.add(frame.image)
+            progress.advance(task)
     report = source.report
+    judgement = judge.result(report)
     table = Facts(report.name)
     seen = f'the first {limit} read' if limit and len(frames) == limit else f'{len(frames)} read to the end'
     table.fact('frames', seen if report.claimed is None else f'{report.claimed} claimed, {seen}')
@@ -107,8 +190,33 @@ def inspect_source(source: FrameSource, limit: int, console: Console) -> None:
     table.fact('depth', f'in {sum(frame.has_depth for frame in frames)} frames')
     table.fact('not used', _pairs({reason: str(count) for reason, count in report.skipped.items()}) or 'nothing')
     console.print(table)
+    console.print(findings_table(judgement))
+    console.print(judgement.verdict, markup=False, highlight=False, style=STYLES[judgement.level])
     for note in report.notes:
-        console.print(note, style='dim', markup=False, highlight=False)
+        console.print(f'note: {note}', style='yellow', markup=False, highlight=False)
+    if page:
+        add_drive(page, report, table.facts, judgement, pictures)
+    return {
+        'kind': 'drive',
+        'name': report.name,
+        'level': judgement.level,
+        'verdict': judgement.verdict,
+        'findings': [finding._asdict() for finding in judgement.findings],
+        'stride': judgement.stride,
+        'not_fit': judgement.faults,
+        'notes': report.notes,
+        **dict(table.facts),
+    }
+
+
+def findings_table(judgement: Judgement) -> Table:
+    """Return what a judgement says of each topic, and what to do."""
+    table = Table(title='to train on without labels', title_justify='left')
+    for heading in ('', '', 'found', 'what to do'):
+        table.add_column(heading, no_wrap=not heading)
+    for topic, level, found, advice in judgement.findings:
+        table.add_row(Text(topic), Text(level, style=STYLES[level]), Text(found), Text(advice))
+    return table
 
 
 def topic_table(path: Path) -> Table:
@@ -138,12 +246,14 @@ class Facts(Table):
 
     def __init__(self, title: str) -> None:
         super().__init__(title=Text(title), show_header=False, title_justify='left')
+        self.facts: list[tuple[str, str]] = []
         self.add_column(style='bold', no_wrap=True)
         self.add_column()
 
     def fact(self, name: str, value: str) -> None:
         """Add a line."""
         self.add_row(name, Text(value))
+        self.facts.append((name, value))
 
 
 class Seen(NamedTuple):

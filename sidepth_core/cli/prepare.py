@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from sidepth_core.cli import terminal
+from sidepth_core.cli.terminal import add_json, print_json
 from sidepth_core.data.prepare import PrepareReport, PrepareSettings, prepare, total
 from sidepth_core.data.prepare import Progress as Step
 from sidepth_core.data.sources import open_sources
@@ -60,8 +63,9 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument('--stride', type=int, default=defaults.stride, help="frames between them; 0: as KITTI's motion")
     result.add_argument('--codec', choices=('auto', 'raw', 'jpeg'), default=defaults.codec,
                         help='how images are stored; auto: raw up to 8 GiB')  # fmt: skip
-    result.add_argument('--camera', choices=('refuse', 'learned'), default=defaults.unknown_camera,
-                        help='what to do where nobody knows the camera (%(default)s)')  # fmt: skip
+    result.add_argument('--camera', default='', metavar='FILE', help='calibration of the sources that bring none, YAML '
+                        'or JSON; or `learned` to let training find it')  # fmt: skip
+    add_json(result)
     result.add_argument('--workers', type=int, default=0, help='threads; 0: one per core')
     return result
 
@@ -76,16 +80,25 @@ def main(argv: Sequence[str]) -> int:
         clip_frames=arguments.clip_frames,
         stride=arguments.stride,
         codec=arguments.codec,
-        unknown_camera=arguments.camera,
+        unknown_camera=unknown_camera(arguments),
         workers=arguments.workers,
     )
-    console = Console()
+    console = terminal.console(stderr=arguments.json)
     kept = TextColumn('{task.fields[kept]} kept')
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), kept, TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
-        report = prepare(open_sources(arguments.sources), arguments.out, settings, progress=Bars(progress))
+        sources = open_sources(arguments.sources, camera=arguments.camera)
+        report = prepare(sources, arguments.out, settings, progress=Bars(progress))
     show(report, console)
+    if arguments.json:
+        print_json(report.to_dict())
     return 0
+
+
+def unknown_camera(arguments: argparse.Namespace) -> Literal['refuse', 'learned']:
+    """Return what to do with images of an unknown camera: learn it where that was asked for, for all or for one."""
+    asked = arguments.camera == 'learned' or any('camera=learned' in text for text in arguments.sources)
+    return 'learned' if asked else 'refuse'
 
 
 def show(report: PrepareReport, console: Console) -> None:

@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from sidepth_core.cli import terminal
 from sidepth_core.data.calibration import read_calibration
 from sidepth_core.data.frames import Frame
 from sidepth_core.data.synthetic import CAMERA, SCENES, Sensor, SyntheticSource
@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
     )
     out: Path = arguments.out
     kind = arguments.format or ('video' if out.suffix.lower() == '.mp4' else 'mcap')
-    console = Console()
+    console = terminal.console()
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         frames = _written(kind, source, out, arguments)

@@ -8,12 +8,16 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from sidepth_core.checkpoint import load_info
+from sidepth_core.cli import terminal
+from sidepth_core.cli.reports import add_run, summarise_run
 from sidepth_core.evaluation.comparison import print_comparison
+from sidepth_core.outputs import Page
 from sidepth_core.training.fit import Run, fit
-from sidepth_core.training.recipes import HEADING, has_option, read_arguments, recipe_parser, render_recipe
+from sidepth_core.training.recipes import HEADING, has_option, put_first, read_arguments, recipe_parser, render_recipe
 from sidepth_core.training.settings import Recipe
 
 DESCRIPTION = """\
@@ -28,6 +32,11 @@ of your own:
 FINE_TUNING = 'finetune_bag'
 """The recipe that --bag takes when none is named."""
 PRINT = '--print-recipe'
+MOST_USED = (
+    '--bag', '--recipe', '--checkpoint', '--out', '--steps', '--resume', '--device', '--model.width', '--model.height',
+    '--optimiser.batch_size', '--data.workers', PRINT,
+)  # fmt: skip
+"""What the help shows before everything else."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -39,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     quieten()
     run = fit(recipe)
     if os.environ.get('RANK', '0') == '0':
-        report(run, Console())
+        report(run, terminal.console())
     return 0
 
 
@@ -49,8 +58,13 @@ def recipe_of(argv: Sequence[str]) -> Recipe:
     Raises:
         ConfigError: If an option or a key is unknown (the nearest one is named), or a value cannot be.
     """
-    parser = recipe_parser(prog='sidepth train', description=DESCRIPTION)
-    parser.add_argument(
+    return read_arguments(parser(), argv, without_recipe=FINE_TUNING if has_option(argv, '--bag') else None)
+
+
+def parser() -> ArgumentParser:
+    """Return the command's arguments: what most runs set first, then every setting of a recipe by its section."""
+    result = recipe_parser(prog='sidepth train', description=DESCRIPTION, usage='sidepth train [OPTIONS]')
+    result.add_argument(
         '--bag',
         action='append',
         default=[],
@@ -58,10 +72,11 @@ def recipe_of(argv: Sequence[str]) -> Recipe:
         help='recording to learn from beside those of the recipe: a rosbag2 or any other source; may be given again. '
         f'Without --recipe, the recipe is {FINE_TUNING}',
     )
-    parser.add_argument(
+    result.add_argument(
         PRINT, action='store_true', help='train nothing: print the recipe in full, each setting under its sentence'
     )
-    return read_arguments(parser, argv, without_recipe=FINE_TUNING if has_option(argv, '--bag') else None)
+    put_first(result, 'what most runs set', MOST_USED)
+    return result
 
 
 def quieten() -> None:
@@ -85,3 +100,6 @@ def report(run: Run, console: Console) -> None:
         console.print(f'scale: {info.scale}, {info.scale_note}', markup=False)
     for note in run.notes:
         console.print(note, markup=False)
+    page = Page(f'Training run {run.folder}')
+    add_run(page, run.folder, summarise_run(run.folder), run.comparison)
+    console.print(f'{page.write(run.folder / "report.html")}', markup=False)

@@ -53,34 +53,35 @@ class Kind(NamedTuple):
     options: tuple[str, ...]
 
 
-def open_source(text: str) -> FrameSource:
-    """Return the one source that a text names; see the module for its form.
+def open_source(text: str, camera: str = '') -> FrameSource:
+    """Return the one source that a text names; see the module for its form, and open_sources for `camera`.
 
     Raises:
         DatasetError: If the path does not exist, holds nothing that can be read, or several drives.
         ConfigError: If an option is unknown (the nearest one is named) or its value cannot work.
     """
-    sources = open_weighted(text)
+    sources = open_weighted(text, camera=camera)
     if len(sources) > 1:
         raise DatasetError(f'{text!r} holds {len(sources)} drives, name one: {sources[0].source.report.name}, ...')
     return sources[0].source
 
 
-def open_sources(texts: Sequence[str], *, with_depth: bool = False) -> list[WeightedSource]:
+def open_sources(texts: Sequence[str], *, with_depth: bool = False, camera: str = '') -> list[WeightedSource]:
     """Return all sources that some texts name, each with its weight (option `weight`, 1 if none is given).
 
     Args:
         texts: See open_source.
         with_depth: Read LiDAR as known depth where a source can have it and its text says nothing about `depth`.
+        camera: What the option `camera` is of sources whose text does not say: a calibration file, or 'learned'.
 
     Raises:
         DatasetError: As open_source does.
-        ConfigError: As open_source does.
+        ConfigError: As open_source does, and if a camera is given to a kind of source that knows its own.
     """
-    return [source for text in texts for source in open_weighted(text, with_depth=with_depth)]
+    return [source for text in texts for source in open_weighted(text, with_depth=with_depth, camera=camera)]
 
 
-def open_weighted(text: str, *, with_depth: bool = False) -> list[WeightedSource]:
+def open_weighted(text: str, *, with_depth: bool = False, camera: str = '') -> list[WeightedSource]:
     """Return the sources that one text names; the drives of one folder share its weight. See open_sources.
 
     Raises:
@@ -90,6 +91,8 @@ def open_weighted(text: str, *, with_depth: bool = False) -> list[WeightedSource
     place, options = _split(text)
     weight = _positive(text, options.pop('weight', '1'), 'weight')
     if place.startswith('synthetic:'):
+        if camera:
+            _give_camera(text, options, (), camera)
         rest = '&'.join(f'{key}={value}' for key, value in options.items())
         drives = expand(f'{place}?{rest}' if rest else place)
         return [WeightedSource(SyntheticSource.from_text(drive), weight, text) for drive in drives]
@@ -111,9 +114,18 @@ def open_weighted(text: str, *, with_depth: bool = False) -> list[WeightedSource
             raise ConfigError(f'{text!r} has no option {option!r}: {did_you_mean(option, (*kind.options, "weight"))}')
     sweepless = kind is KINDS['kitti_odometry'] and not (path / 'velodyne').is_dir()
     named = options.keys() & {'lidar_topic', 'depth_topic'}
+    if camera:
+        _give_camera(text, options, kind.options, camera)
     if with_depth and 'depth' in kind.options and not named and not sweepless:
         options.setdefault('depth', 'lidar')
     return [WeightedSource(source, weight, text) for source in kind.open(path, options)]
+
+
+def _give_camera(text: str, options: Options, known: Sequence[str], camera: str) -> None:
+    """Set the option `camera` where the text does not; refuse it for a kind of source that knows its own."""
+    if 'camera' not in known:
+        raise ConfigError(f'{text!r} brings its own calibration: --camera {camera} is for videos, images and bags')
+    options.setdefault('camera', camera)
 
 
 def _split(text: str) -> tuple[str, Options]:

@@ -169,9 +169,16 @@ def write_json(
     path: Path, checkpoint: dict[str, object], settings: dict[str, object], drives: Sequence[DriveEvaluation]
 ) -> None:
     """Write everything that was measured, with what it was measured on and how."""
-    content = {'checkpoint': checkpoint, 'settings': settings, 'drives': [drive_to_dict(drive) for drive in drives]}
+    content = scores_document(checkpoint, settings, drives)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
+
+
+def scores_document(
+    checkpoint: dict[str, object], settings: dict[str, object], drives: Sequence[DriveEvaluation]
+) -> dict[str, Any]:
+    """Return everything that was measured, with what it was measured on and how, as JSON takes it."""
+    return {'checkpoint': checkpoint, 'settings': settings, 'drives': [drive_to_dict(drive) for drive in drives]}
 
 
 def write_csv(path: Path, drives: Sequence[DriveEvaluation]) -> None:

@@ -58,6 +58,20 @@ def recipe_parser(**options: Any) -> ArgumentParser:  # noqa: ANN401 - what argp
     return parser
 
 
+def put_first(parser: ArgumentParser, title: str, options: Sequence[str]) -> None:
+    """Let the help begin with some options under a title of their own; files for whole sections are not shown."""
+    actions = {text: action for action in parser._actions for text in action.option_strings}  # noqa: SLF001 - as below
+    chosen = [actions[option] for option in options]
+    for group in parser._action_groups:  # noqa: SLF001 - argparse has no other way to move an option
+        group._group_actions = [action for action in group._group_actions if action not in chosen]  # noqa: SLF001
+    first = parser.add_argument_group(title)
+    first._group_actions.extend(chosen)  # noqa: SLF001
+    groups: list[Any] = parser._action_groups  # type: ignore[assignment] # noqa: SLF001 - jsonargparse says Sequence
+    groups.insert(0, groups.pop())
+    for section in (field.name for field in fields(Recipe) if f'--{field.name}.' in ' '.join(actions)):
+        actions[f'--{section}'].help = argparse.SUPPRESS
+
+
 def read_arguments(parser: ArgumentParser, argv: Sequence[str], without_recipe: str | None = None) -> Recipe:
     """Return the recipe that command-line arguments ask for: a file's values, and what the arguments override.
 
@@ -72,6 +86,7 @@ def read_arguments(parser: ArgumentParser, argv: Sequence[str], without_recipe: 
     """
     arguments = [current_option(argument) for argument in _split_assignments(argv)]
     _check_options(arguments, parser)
+    arguments = _with_true(arguments, parser)
     named, arguments = _take_out(arguments, '--recipe')
     if len(named) > 1:
         raise ConfigError(f'--recipe is given {len(named)} times: name one, and let it name the other as its base')
@@ -213,6 +228,21 @@ def _check_options(arguments: list[str], parser: ArgumentParser) -> None:
     for option in arguments:
         if option.startswith('--') and len(option) > 2 and option not in known:
             raise ConfigError(f'no option {option!r}: {did_you_mean(option, known)}')
+
+
+def _with_true(arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
+    """Return arguments in which a switch that stands alone, as --resume may, has its value `true`."""
+    switches = {text for action in parser._actions if _is_switch(action) for text in action.option_strings}  # noqa: SLF001 - as above
+    completed = []
+    for argument, following in zip(arguments, [*arguments[1:], '--'], strict=True):
+        completed.append(argument)
+        if argument in switches and following.startswith('--'):
+            completed.append('true')
+    return completed
+
+
+def _is_switch(action: argparse.Action) -> bool:
+    return getattr(action, '_typehint', None) is bool
 
 
 def _one_line(text: str) -> str:

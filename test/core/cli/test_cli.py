@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
+import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from rich.table import Table
 
 from sidepth_core import __version__, cli
+from sidepth_core.cli import terminal
 from sidepth_core.errors import ConfigError
 
 
@@ -70,6 +75,37 @@ def test_under_the_name_of_a_command_main_is_that_command(
     with pytest.raises(SystemExit, match='0'):
         cli.main()
     assert '--recipe' in capsys.readouterr().out
+
+
+def test_a_table_that_is_piped_is_cut_nowhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv('COLUMNS', raising=False)
+    table = Table('x' * 150, 'y' * 150)
+    table.add_row('a' * 150, 'b' * 150)
+    terminal.console().print(table)
+    assert 'a' * 150 + ' │ ' + 'b' * 150 in capsys.readouterr().out
+
+
+def test_numbers_that_json_does_not_know_are_null(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.print_json({'a': float('nan'), 'b': (1.5, float('inf'))})
+    assert json.loads(capsys.readouterr().out) == {'a': None, 'b': [1.5, None]}
+
+
+@pytest.mark.skipif(shutil.which('bash') is None, reason='bash is not installed')
+def test_the_shell_completes_commands_options_and_choices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(['completion', 'bash']) == 0
+    (tmp_path / 'script').write_text(capsys.readouterr().out)
+
+    def completed(*words: str) -> set[str]:
+        line = ' '.join(f"'{word}'" for word in ('sidepth', *words))
+        call = f'source {tmp_path}/script; COMP_WORDS=({line}); COMP_CWORD={len(words)}; _shtab_sidepth'
+        script = f'{call}; printf "%s\\n" "${{COMPREPLY[@]}}"'
+        return set(subprocess.run(['bash', '-c', script], check=True, capture_output=True, text=True).stdout.split())
+
+    assert completed('pre') == {'predict', 'prepare'}
+    assert completed('train', '--check') == {'--checkpoint'}
+    assert completed('predict', '--format', '') == {'mm', 'kitti', 'npy', 'none'}
 
 
 @pytest.mark.parametrize('command', cli.COMMANDS)

@@ -22,6 +22,7 @@ from sidepth_core.camera import Camera
 from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, save_checkpoint
 from sidepth_core.cli import benchmark, main
 from sidepth_core.data.folders.image_folders import read_depth
+from sidepth_core.data.sources import open_source
 from sidepth_core.engines.verification import probe
 from sidepth_core.inference import DepthEstimator
 from sidepth_core.models import DepthNet
@@ -115,6 +116,33 @@ def test_predict_says_metres_of_a_canonical_network_only_where_the_camera_or_its
     np.testing.assert_allclose(found['narrow'], ratio * found['wide'], rtol=1e-5)
 
 
+def test_predict_of_a_drive_leaves_a_video_a_trajectory_and_a_cloud_in_one_frame_of_reference(
+    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drive = 'synthetic:street?seed=1&frames=4&width=96&height=64'
+    command = ['predict', drive, '--out', str(tmp_path), '--checkpoint', checkpoint, '--device', 'cpu', '--json']
+    assert main([*command, '--format', 'none']) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed['files'] == ['depth.mp4', 'cloud.ply', 'trajectory.txt']
+    assert (printed['depth_maps'], printed['scale'], printed['whole']) == (4, 'metric', True)
+    video = cv2.VideoCapture(str(tmp_path / 'depth.mp4'))
+    assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(10)
+    assert sum(iter(lambda: video.read()[0], False)) == 4
+    truth = [frame.T_world_camera for frame in open_source(drive)]
+    rows = np.loadtxt(tmp_path / 'trajectory.txt')
+    np.testing.assert_allclose(rows[:, 1:4], np.stack(truth)[:, :3, 3], atol=1e-6)
+    assert b'element vertex' in (tmp_path / 'cloud.ply').read_bytes()[:120]
+
+
+def test_predict_with_a_calibration_is_that_of_a_source_which_names_it(
+    checkpoint: str, drive: Path, tmp_path: Path
+) -> None:
+    (drive / 'camera.json').rename(tmp_path / 'front.json')
+    command = ['predict', str(drive), '--checkpoint', checkpoint, '--device', 'cpu', '--format', 'none', '--no-figures']
+    assert main([*command, '--out', str(tmp_path / 'out'), '--camera', str(tmp_path / 'front.json')]) == 0
+    assert json.loads((tmp_path / 'out' / 'camera.json').read_text())['width'] == LENS.width
+
+
 def test_predict_takes_every_nth_frame_up_to_a_limit(checkpoint: str, tmp_path: Path) -> None:
     source = 'synthetic:street?seed=1&frames=6&width=96&height=64'
     arguments = ['predict', source, '--out', str(tmp_path), '--checkpoint', checkpoint, '--device', 'cpu']
@@ -181,7 +209,8 @@ def test_predict_says_that_a_source_was_cut_off_and_exits_with_status_one(
     [
         (['--size', '640'], "--size '640' is not of the form WIDTHxHEIGHT"),
         (['--size', '100x64'], 'network size 100x64 is no multiple of 32'),
-        (['--camera', 'front.yaml'], r'--camera is for single images: write .*\?camera=front.yaml'),
+        (['--camera', 'front.yaml'], "calibration 'front.yaml' does not exist"),
+        (['--voxel', '0'], 'voxel size 0.0 is not positive'),
         (['--every', '0'], '--every 0 and --limit 0 must be positive'),
     ],
 )

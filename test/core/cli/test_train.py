@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from sidepth_core.cli import main
-from sidepth_core.cli.train import recipe_of
+from sidepth_core.cli.train import MOST_USED, PRINT, recipe_of
 from sidepth_core.errors import ConfigError
 from sidepth_core.training.recipes import load_recipe
 
@@ -34,6 +35,14 @@ def test_options_win_wherever_they_stand(recipe: list[str]) -> None:
     before, after = recipe_of(['--steps', '7', *recipe]), recipe_of([*recipe, '--steps=7'])
     assert before == after
     assert (before.steps, before.model.width) == (7, 96)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'resumes'),
+    [(['--resume'], True), (['--resume', '--steps', '3'], True), (['--resume', 'false'], False)],
+)
+def test_a_switch_may_stand_alone(arguments: list[str], resumes: bool) -> None:
+    assert recipe_of(['--recipe', 'debug', *arguments]).resume is resumes
 
 
 def test_two_recipes_are_refused() -> None:
@@ -73,6 +82,17 @@ def test_help_lists_every_field_with_its_unit(capsys: pytest.CaptureFixture[str]
     width = '--model.width WIDTH Width that the depth network is trained at, pixels'
     for words in ('--bag SOURCE', width, '--watch.patience'):
         assert words in text
+
+
+def test_help_begins_with_the_dozen_that_most_runs_set(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match='0'):
+        main(['train', '--help'])
+    text = capsys.readouterr().out
+    first = text.partition('what most runs set:')[2]
+    shown = re.findall(r'^  (?:-h, )?(--[\w.]+)', first, re.MULTILINE)
+    assert tuple(option.replace('--print', PRINT) for option in shown[: len(MOST_USED)]) == MOST_USED
+    assert len(shown) == len(set(shown))
+    assert 'CONFIG' not in text
 
 
 def test_a_run_without_sources_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,53 @@
+"""What commands share in how they speak: tables as wide as they need where nobody watches, JSON for scripts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+
+PIPED_WIDTH = 1000
+"""Characters of a line that goes into a file or another program: a table is cut nowhere."""
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return rich's console; piped, it is as wide as any table, unless COLUMNS says otherwise."""
+    found = Console(stderr=stderr)
+    if found.is_terminal or 'COLUMNS' in os.environ:
+        return found
+    return Console(stderr=stderr, width=PIPED_WIDTH)
+
+
+def command_parser(name: str, description: str, epilog: str = '') -> argparse.ArgumentParser:
+    """Return the parser of `sidepth NAME`; the lines of description and epilog stay as they are written."""
+    return argparse.ArgumentParser(
+        prog=f'sidepth {name}',
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Give a command the option --json: one JSON document on stdout instead of tables, for scripts."""
+    parser.add_argument('--json', action='store_true', help='print one JSON document instead of tables, for scripts')
+
+
+def print_json(content: Any) -> None:  # noqa: ANN401 - whatever JSON takes
+    """Print a JSON document on stdout; numbers that are not finite become null, which JSON knows."""
+    sys.stdout.write(json.dumps(_finite(content), indent=2, ensure_ascii=False, default=str) + '\n')
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401 - as above
+    if isinstance(value, float):
+        return value if abs(value) < float('inf') else None
+    if isinstance(value, dict):
+        return {str(name): _finite(item) for name, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_finite(item) for item in value]
+    return value
