@@ -15,7 +15,7 @@ from sidepth_core.cli import terminal
 from sidepth_core.cli.frames import ASSUMED_FOV_DEG, describe, is_metric, view_of
 from sidepth_core.cli.live_page import LivePage
 from sidepth_core.cli.predict import parse_size
-from sidepth_core.cli.terminal import command_parser
+from sidepth_core.cli.terminal import add_camera, add_network, command_parser
 from sidepth_core.data.calibration import read_calibration
 from sidepth_core.data.live import LiveCamera
 from sidepth_core.errors import ConfigError
@@ -40,19 +40,17 @@ PLAYER = 'sidepth_ros.tools.camera_player'
 def parser() -> argparse.ArgumentParser:
     """Return the command's arguments."""
     arguments = command_parser('camera', DESCRIPTION, EXAMPLES)
-    add = arguments.add_argument
+    add = arguments.add_argument_group('the camera').add_argument
     add('source', nargs='?', default='0', help='number of a webcam (%(default)s), a device, or a video file')
-    add('--camera', default='', metavar='FILE', help='calibration of the camera, YAML or JSON')
-    add('--fov', type=float, metavar='DEG', help=f'its horizontal field of view; without it {ASSUMED_FOV_DEG:g} are '
-        'assumed, and depth is right up to a factor only')  # fmt: skip
+    add_camera(add, f'without it {ASSUMED_FOV_DEG:g} are assumed, and depth is right up to a factor only')
     add('--image-size', metavar='WxH', help='size to ask the webcam for, pixels')
-    add('--checkpoint', help='directory, file or hf://org/repo; by default the one of the package')
-    add('--size', metavar='WxH', help="size for the network, multiples of 32; by default of the image's shape")
-    add('--device', default='auto', help='auto, cpu, cuda, cuda:1, ...')
-    add('--port', type=int, default=PORT, help='of the page on this machine; 0 takes any that is free (%(default)s)')
-    add('--no-browser', action='store_true', help='do not open the page by itself')
     add('--frames', type=int, default=0, metavar='N', help='end after N images (0: at Ctrl-C, or where the file ends)')
     add('--loop', action='store_true', help='start a video file again at its end')
+    add = add_network(arguments)
+    add('--size', metavar='WxH', help="size for the network, multiples of 32; by default of the image's shape")
+    add = arguments.add_argument_group('where it is shown').add_argument
+    add('--port', type=int, default=PORT, help='of the page on this machine; 0 takes any that is free (%(default)s)')
+    add('--no-browser', action='store_true', help='do not open the page by itself')
     add('--ros', action='store_true', help='publish the images over ROS 2 instead')
     add('--name', default='camera', help='namespace of the ROS topics (%(default)s)')
     return arguments
@@ -90,8 +88,7 @@ def show(camera: LiveCamera, estimator: DepthEstimator, page: LivePage, options:
         view = view_of(frame, options.fov)
         depth = estimator(view.image, view.camera)
         metric = is_metric(estimator, view)
-        now = depth_span(depth)
-        span = now if span is None else tuple(old + SETTLING * (new - old) for old, new in zip(span, now, strict=True))
+        span = settled(span, depth_span(depth))
         unit = 'm' if metric else ''
         coloured = with_colour_bar(draw_depth(depth, span), span, unit=unit)
         label = 'depth, metres' if metric else 'depth, right up to a factor (--fov or --camera gives metres)'
@@ -100,6 +97,13 @@ def show(camera: LiveCamera, estimator: DepthEstimator, page: LivePage, options:
         if page.shown == options.frames:
             break
     return page.shown
+
+
+def settled(before: tuple[float, float] | None, now: tuple[float, float]) -> tuple[float, float]:
+    """Return the span of the colours, a little nearer to that of the newest image."""
+    if before is None:
+        return now
+    return before[0] + SETTLING * (now[0] - before[0]), before[1] + SETTLING * (now[1] - before[1])
 
 
 def publish(options: argparse.Namespace) -> int:

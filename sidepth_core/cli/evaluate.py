@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from sidepth_core.cli import terminal
 from sidepth_core.cli.reports import add_evaluation
-from sidepth_core.cli.terminal import add_json, command_parser, print_json
+from sidepth_core.cli.terminal import JSON_HELP, add_camera, add_network, command_parser, print_json
 from sidepth_core.data.assumed_camera import AssumedCamera
 from sidepth_core.data.frames import FrameSource
 from sidepth_core.data.sources import open_sources
@@ -51,26 +51,26 @@ def parser() -> argparse.ArgumentParser:
     arguments = command_parser(
         'evaluate', 'Score depth, pose, zoom and flicker of a checkpoint on drives.', EXAMPLES
     )
-    add = arguments.add_argument
+    add = arguments.add_argument_group('what to look at').add_argument
     add('sources', nargs='+', metavar='SOURCE', help='drives: a bag, a video, a folder, KITTI, synthetic:...')
-    add('--checkpoint', help='directory, file or hf://org/repo; by default the one of the package')
-    add('--camera', default='', metavar='FILE', help='calibration of the drives that bring none, YAML or JSON')
-    add('--fov', type=float, metavar='DEG', help='horizontal field of view of images whose camera nobody knows')
+    add_camera(add)
+    add('--every', type=int, default=1, metavar='N', help='look at every N-th frame only')
+    add('--limit', type=int, default=0, metavar='N', help='look at N frames of a drive at most (all)')
+    add = arguments.add_argument_group('what to measure').add_argument
     for measure, text in WHAT.items():
         add(f'--{measure}', action='store_true', help=f'{text} (everything when none is named)')
     add('--cap', type=float, default=80.0, metavar='M', help='true depth from here on is left out (80 m)')
     add('--min-depth', type=float, default=1e-3, metavar='M', help='true depth up to here is left out')
     add('--crop', choices=tuple(CROPS), default='none', help='part of the image that is scored')
-    add('--post', choices=POST_PROCESSING, default='none', help='average with mirrored or zoomed passes')
     add('--align', choices=ALIGNMENTS, default='similarity', help='alignment for the absolute trajectory error')
-    add('--every', type=int, default=1, metavar='N', help='look at every N-th frame only')
-    add('--limit', type=int, default=0, metavar='N', help='look at N frames of a drive at most (all)')
     add('--zoom-every', type=int, default=5, metavar='N', help='measure zoom on every N-th of them (5)')
+    add = arguments.add_argument_group('what to write').add_argument
     add('--figures', type=int, default=6, metavar='N', help='about how many figures of a drive (6)')
-    add('--device', default='auto', help='auto, cpu, cuda, cuda:1, ...')
-    add('--engine', default='eager', help='how the network runs; see sidepth benchmark')
     add('--out', type=Path, metavar='DIR', help='write report.html, scores.json, scores.csv and figures here')
-    add_json(arguments)
+    add('--json', action='store_true', help=JSON_HELP)
+    add = add_network(arguments)
+    add('--post', choices=POST_PROCESSING, default='none', help='average with mirrored or zoomed passes')
+    add('--engine', default='eager', help='how the network runs; see sidepth benchmark')
     return arguments
 
 

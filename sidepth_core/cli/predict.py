@@ -11,7 +11,7 @@ from rich.progress import Progress
 from sidepth_core.cli import printable, terminal
 from sidepth_core.cli.frames import ASSUMED_FOV_DEG, Named, describe, open_frames, view_of
 from sidepth_core.cli.saved_depth import CLOUD, CLOUDS, TRAJECTORY, VALUES_PER_METRE, VIDEO, SavedDepth, check_unused
-from sidepth_core.cli.terminal import add_json, command_parser, print_json
+from sidepth_core.cli.terminal import JSON_HELP, add_camera, add_network, command_parser, print_json
 from sidepth_core.data.frames import FrameSource, SourceReport
 from sidepth_core.engines import ENGINE_CHOICES, PRECISION_CHOICES
 from sidepth_core.errors import ConfigError
@@ -34,13 +34,13 @@ Exit status: 0; 1 where the source was cut off or damaged and depth of what is w
 def parser() -> argparse.ArgumentParser:
     """Return the command's arguments."""
     arguments = command_parser('predict', DESCRIPTION, EXAMPLES)
-    add = arguments.add_argument
+    add = arguments.add_argument_group('what to look at').add_argument
     add('source', help='an image, a folder of images, a video, a bag, synthetic:...')
+    add_camera(add, f'without it {ASSUMED_FOV_DEG:g} are assumed, and depth is right up to a factor only')
+    add('--every', type=int, default=1, metavar='N', help='take every N-th frame only')
+    add('--limit', type=int, default=0, metavar='N', help='stop after N frames (all)')
+    add = arguments.add_argument_group('what to write').add_argument
     add('--out', type=Path, required=True, metavar='DIR', help='where the files go')
-    add('--checkpoint', help='directory, file or hf://org/repo; by default the one of the package')
-    add('--camera', default='', metavar='FILE', help='calibration of images that bring none, YAML or JSON')
-    add('--fov', type=float, metavar='DEG', help='horizontal field of view of images whose camera nobody knows; '
-        f'without it {ASSUMED_FOV_DEG:g} are assumed, and depth is right up to a factor only')  # fmt: skip
     add('--format', choices=(*VALUES_PER_METRE, 'npy', 'none'), default='mm',
         help='depth as 16-bit PNG in millimetres, in 1/256 metres, or as float32 .npy in metres (mm)')  # fmt: skip
     add('--no-figures', action='store_true', help='write no colour figures and no video')
@@ -49,14 +49,12 @@ def parser() -> argparse.ArgumentParser:
         'of its first image (fused); clouds/NAME.ply of each image; or none')  # fmt: skip
     add('--reach', type=float, default=25.0, metavar='M', help='depth up to which points are fused (25 m)')
     add('--voxel', type=float, default=0.1, metavar='M', help='one fused point in a cube of this edge (0.1 m)')
+    add('--json', action='store_true', help=JSON_HELP)
+    add = add_network(arguments)
     add('--post', choices=('none', 'flip', 'zoom'), default='none', help='average with mirrored or zoomed passes')
     add('--size', metavar='WxH', help="size for the network, multiples of 32; by default of the image's shape")
-    add('--device', default='auto', help='auto, cpu, cuda, cuda:1, ...')
     add('--engine', choices=ENGINE_CHOICES, default='eager', help='how the network runs (eager)')
     add('--precision', choices=PRECISION_CHOICES, default='float32', help='what it computes in (float32)')
-    add('--every', type=int, default=1, metavar='N', help='take every N-th frame only')
-    add('--limit', type=int, default=0, metavar='N', help='stop after N frames (all)')
-    add_json(arguments)
     return arguments
 
 

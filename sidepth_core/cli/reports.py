@@ -21,6 +21,7 @@ from sidepth_core.evaluation.comparison import Comparison
 from sidepth_core.evaluation.figures import Sample, draw_sample
 from sidepth_core.evaluation.report import DEPTH_HEADS, depth_cells
 from sidepth_core.evaluation.run import DriveEvaluation
+from sidepth_core.images import decode_compressed
 from sidepth_core.inference import DepthEstimator
 from sidepth_core.outputs import Page, cloud_of, worth_showing
 from sidepth_core.outputs.page import View
@@ -78,8 +79,7 @@ class FramePictures:
 
     def __getitem__(self, place: int) -> Image:
         """Return one."""
-        data = np.frombuffer(self._kept[place], np.uint8)
-        return np.asarray(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)
+        return decode_compressed(self._kept[place])
 
 
 def add_drive(

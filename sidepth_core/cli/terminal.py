@@ -6,13 +6,16 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
 
 PIPED_WIDTH = 1000
 """Characters of a line that goes into a file or another program: a table is cut nowhere."""
+
+
+JSON_HELP = 'print one JSON document instead of tables, for scripts'
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -33,9 +36,24 @@ def command_parser(name: str, description: str, epilog: str = '') -> argparse.Ar
     )
 
 
+def add_network(parser: argparse.ArgumentParser) -> Callable[..., argparse.Action]:
+    """Give a command the options that choose a network and where it runs; returns what adds more to their group."""
+    add = parser.add_argument_group('the network').add_argument
+    add('--checkpoint', help='directory, file or hf://org/repo; by default the one of the package')
+    add('--device', default='auto', help='auto, cpu, cuda, cuda:1, ...')
+    return add
+
+
+def add_camera(add: Callable[..., argparse.Action], without_fov: str = '') -> None:
+    """Add the options for images that bring no calibration: --camera and, with what holds without it, --fov."""
+    add('--camera', default='', metavar='FILE', help='calibration of images that bring none, YAML or JSON')
+    fov = 'horizontal field of view of images whose camera nobody knows'
+    add('--fov', type=float, metavar='DEG', help=f'{fov}; {without_fov}' if without_fov else fov)
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Give a command the option --json: one JSON document on stdout instead of tables, for scripts."""
-    parser.add_argument('--json', action='store_true', help='print one JSON document instead of tables, for scripts')
+    parser.add_argument('--json', action='store_true', help=JSON_HELP)
 
 
 def print_json(content: Any) -> None:  # noqa: ANN401 - whatever JSON takes

@@ -24,7 +24,7 @@ from sidepth_core.cli.frames import (
 )
 from sidepth_core.cli.predict import parse_size
 from sidepth_core.cli.saved_depth import rate_hz
-from sidepth_core.cli.terminal import command_parser
+from sidepth_core.cli.terminal import add_camera, add_network, command_parser
 from sidepth_core.data.deferred import DeferredSource
 from sidepth_core.data.frames import DepthMap, FrameSource, Image
 from sidepth_core.errors import ConfigError, DatasetError
@@ -69,18 +69,16 @@ class Shown(NamedTuple):
 def parser() -> argparse.ArgumentParser:
     """Return the command's arguments."""
     arguments = command_parser('view', DESCRIPTION, EXAMPLES)
-    add = arguments.add_argument
+    add = arguments.add_argument_group('what to look at').add_argument
     add('source', help='an image, a folder of images, a video, a bag, synthetic:...')
+    add_camera(add, f'without it {ASSUMED_FOV_DEG:g} are assumed, and depth is right up to a factor only')
+    add = arguments.add_argument_group('what to write').add_argument
     add('--out', type=Path, default=Path('view.html'), metavar='FILE', help='page (.html) or video (.mp4) '
         '(%(default)s)')  # fmt: skip
     add('--open', action='store_true', help='open it when it is written')
     add('--frames', type=int, default=8, metavar='N', help='frames in the page, spread over the drive (%(default)s)')
-    add('--checkpoint', help='directory, file or hf://org/repo; by default the one of the package')
-    add('--camera', default='', metavar='FILE', help='calibration of images that bring none, YAML or JSON')
-    add('--fov', type=float, metavar='DEG', help='horizontal field of view of images whose camera nobody knows; '
-        f'without it {ASSUMED_FOV_DEG:g} are assumed')  # fmt: skip
+    add = add_network(arguments)
     add('--size', metavar='WxH', help="size for the network, multiples of 32; by default of the image's shape")
-    add('--device', default='auto', help='auto, cpu, cuda, cuda:1, ...')
     return arguments
 
 

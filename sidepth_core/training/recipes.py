@@ -68,8 +68,9 @@ def put_first(parser: ArgumentParser, title: str, options: Sequence[str]) -> Non
     first._group_actions.extend(chosen)  # noqa: SLF001
     groups: list[Any] = parser._action_groups  # type: ignore[assignment] # noqa: SLF001 - jsonargparse says Sequence
     groups.insert(0, groups.pop())
-    for section in (field.name for field in fields(Recipe) if f'--{field.name}.' in ' '.join(actions)):
-        actions[f'--{section}'].help = argparse.SUPPRESS
+    for option, action in actions.items():
+        if any(other.startswith(f'{option}.') for other in actions):
+            action.help = argparse.SUPPRESS
 
 
 def read_arguments(parser: ArgumentParser, argv: Sequence[str], without_recipe: str | None = None) -> Recipe:
