@@ -188,7 +188,7 @@ class Judge:
             return Finding('motion', 'bad', 'nothing could be tracked from image to image',
                            'neighbouring images must look alike: more light, a higher rate')  # fmt: skip
         typical = float(np.median(known))
-        found = f'median {typical:.1f} px a frame, {wanted:.0f} wanted: every {stride}. frame makes a clip'
+        found = f'median {typical:.1f} px a frame, {wanted:.0f} wanted: clips with a stride of {stride}'
         still = counts['still'] + counts['duplicate']
         if still > MOST * seen:
             level: Level = 'bad' if still > (1 - MANY) * seen else 'doubtful'
