@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,9 +77,7 @@ class Page:
     def table(self, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Add a table; without a head, its first column names the rows."""
         top = ''.join(f'<th>{html.escape(text)}</th>' for text in head)
-        body = ''.join(
-            '<tr>' + ''.join(f'<td>{html.escape(str(cell))}</td>' for cell in row) + '</tr>' for row in rows
-        )
+        body = ''.join(f'<tr>{"".join(map(_cell, row))}</tr>' for row in rows)
         self._parts.append(f'<table>{f"<thead><tr>{top}</tr></thead>" if top else ""}<tbody>{body}</tbody></table>')
 
     def image(self, image: Image, caption: str = '') -> None:
@@ -160,6 +159,13 @@ class Page:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page, encoding='utf-8')
         return path
+
+
+def _cell(value: object) -> str:
+    """Return a cell of a table, numbers to the right."""
+    text = str(value)
+    is_number = bool(re.fullmatch(r'[-+]?[\d.,]+\s?%?|nan|-', text))
+    return f'<td{" class=number" if is_number else ""}>{html.escape(text)}</td>'
 
 
 def _plotly() -> str:

@@ -5,8 +5,8 @@ body{font:15px/1.45 system-ui,sans-serif;max-width:1280px;margin:0 auto;padding:
 h1{font-size:22px;margin:8px 0}h2{font-size:18px;margin:26px 0 6px;border-bottom:1px solid #d8dce2;padding-bottom:3px}
 figure{margin:10px 0}img{max-width:100%;display:block}figcaption{color:#555c66;font-size:13px;margin-top:3px}
 table{border-collapse:collapse;margin:8px 0;font-variant-numeric:tabular-nums}
-td,th{padding:3px 14px 3px 0;text-align:right;border-bottom:1px solid #e6e9ee;vertical-align:top}
-td:first-child,th:first-child{text-align:left}td{white-space:pre-line}
+td,th{padding:3px 14px 3px 0;text-align:left;border-bottom:1px solid #e6e9ee;vertical-align:top}
+td.number{text-align:right}td{white-space:pre-line}
 .slider div{position:relative}.slider div img{width:100%}.slider div img+img{position:absolute;inset:0}
 .slider input{width:100%}.slider figcaption,.bar{display:flex;justify-content:space-between;gap:12px;align-items:center}
 .bar{justify-content:flex-start;margin:6px 0}.bar input{flex:1}.cloud{height:560px;border:1px solid #d8dce2}
@@ -86,7 +86,7 @@ function show(place, viewer) {
 
 document.querySelectorAll('figure.slider').forEach(slide);
 data.plots.forEach((plot, index) => Plotly.newPlot(`plot${index}`, plot.data, plot.layout,
-                                                   {responsive: true, displaylogo: false}));
+                                                   {responsive: true, displayModeBar: false}));
 data.viewers.forEach((viewer, index) => show(document.getElementById(`viewer${index}`), viewer));
 document.body.dataset.ready = 'yes';
 """
