@@ -58,7 +58,10 @@ def whole_parser(files: Any) -> argparse.ArgumentParser:  # noqa: ANN401 - what 
     whole = argparse.ArgumentParser(prog='sidepth', description='Metric depth from one camera.')
     commands = whole.add_subparsers()
     for name, line in COMMANDS.items():
-        module = importlib.import_module(f'sidepth_core.cli.{name.replace("-", "_")}')
+        try:
+            module = importlib.import_module(f'sidepth_core.cli.{name.replace("-", "_")}')
+        except ImportError:  # `train` after a bare `pip install .`
+            continue
         command = commands.add_parser(name, help=line, add_help=False)
         for action in module.parser()._actions:  # noqa: SLF001 - argparse lists them nowhere else
             if action.help == argparse.SUPPRESS:

@@ -28,6 +28,8 @@ from sidepth_core.checkpoint import (
 from sidepth_core.cli import terminal
 from sidepth_core.cli.prepare import show
 from sidepth_core.cli.reports import (
+    CONFIG_FILE,
+    ENVIRONMENT_FILE,
     FramePictures,
     add_cache,
     add_checkpoint,
@@ -41,7 +43,6 @@ from sidepth_core.data.frames import Frame, FrameSource
 from sidepth_core.data.prepare import Judge, Judgement, PreparedDataset
 from sidepth_core.data.sources import open_sources
 from sidepth_core.outputs import Page
-from sidepth_core.training.run_folder import CONFIG_FILE, ENVIRONMENT_FILE
 
 STYLES = {'good': 'green', 'doubtful': 'yellow', 'bad': 'red'}
 

@@ -25,11 +25,10 @@ from sidepth_core.images import decode_compressed
 from sidepth_core.inference import DepthEstimator
 from sidepth_core.outputs import Page, cloud_of, worth_showing
 from sidepth_core.outputs.page import View
-from sidepth_core.training.metrics import read_rows
-from sidepth_core.training.recipes import load_recipe
-from sidepth_core.training.run_folder import CONFIG_FILE, METRICS_FILE
 from sidepth_core.visualisation import Panel, depth_span, draw_depth, side_by_side, with_colour_bar
 
+CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE = 'config.yaml', 'environment.json', 'metrics.csv'
+"""What training calls the files of a run (run_folder.py, whose packages evaluation does without)."""
 COMPARISON = 'comparison.json'
 THUMBNAIL_WIDTH = 400
 LEAST_FALL = 0.02
@@ -150,6 +149,9 @@ def summarise_run(folder: Path) -> RunSummary:
     Raises:
         ConfigError: If its recipe cannot be read.
     """
+    from sidepth_core.training.metrics import read_rows  # noqa: PLC0415 - evaluation does without training's packages
+    from sidepth_core.training.recipes import load_recipe  # noqa: PLC0415
+
     recipe = load_recipe(folder / CONFIG_FILE)
     curves: dict[str, tuple[list[int], list[float]]] = {}
     for step, name, value in read_rows(folder / METRICS_FILE):

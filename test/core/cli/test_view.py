@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, save_checkpoint
-from sidepth_core.cli import camera, main
+from sidepth_core.cli import camera, main, reports
 from sidepth_core.cli.live_page import LivePage
 from sidepth_core.cli.reports import summarise_run
 from sidepth_core.models import DepthNet
@@ -133,6 +133,12 @@ def run(tmp_path: Path, checkpoint: str) -> Path:
     (tmp_path / METRICS_FILE).write_text('\n'.join(rows) + '\n')
     shutil.copytree(checkpoint, tmp_path / 'best')
     return tmp_path
+
+
+def test_the_files_of_a_run_are_called_as_training_calls_them() -> None:
+    assert (reports.CONFIG_FILE, reports.ENVIRONMENT_FILE, reports.METRICS_FILE) == (
+        CONFIG_FILE, ENVIRONMENT_FILE, METRICS_FILE
+    )  # fmt: skip
 
 
 def test_inspect_of_a_run_says_whether_it_learned_with_its_curves(
