@@ -81,7 +81,7 @@ class DepthEstimator:
         """
         self.info = info
         self.device = choose_device(device)
-        self.size = _checked_size(size or (info.image_height, info.image_width))
+        self.size = checked_size(size or (info.image_height, info.image_width))
         if size and (warning := size_warning(info, self.size)):
             logger.warning(warning)
         self.flip = flip
@@ -309,7 +309,12 @@ def choose_device(device: str | torch.device = 'auto') -> torch.device:
     return chosen
 
 
-def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
+def checked_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Return a height and width that the network can take.
+
+    Raises:
+        ConfigError: If it cannot take them.
+    """
     height, width = size
     if max(size) > LARGEST_SIDE:
         raise ConfigError(f'network size {width}x{height} is beyond {LARGEST_SIDE}, the largest that is run')

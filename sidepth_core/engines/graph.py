@@ -35,16 +35,16 @@ def graph_of(depth_net: DepthNet, precision: str = 'float32') -> Graph:
         precision: Number format of its weights; attention keeps float32.
     """
     network = fold_batch_norms(depth_net).to(dtype=DTYPES[precision]).requires_grad_(False)
-    for branch in network.decoder.attention.branches:
-        branch.float()
+    if network.decoder.attention is not None:
+        network.decoder.attention.branches.float()
     return Graph(network, DTYPES[precision])
 
 
-def record(graph: Graph, shape: tuple[int, int, int]) -> torch.jit.ScriptModule:
+def record(graph: nn.Module, shape: tuple[int, int, int]) -> torch.jit.ScriptModule:
     """Record what a graph does with images.
 
     Args:
-        graph: Of graph_of.
+        graph: Takes images (B, 3, H, W) in 0..1, as that of graph_of does.
         shape: Number of images, height and width.
     """
     batch, height, width = shape

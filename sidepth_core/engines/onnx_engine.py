@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sidepth_core.engines.builds import BuildKey, kept_or_built
 from sidepth_core.engines.engine import Engine, Target
-from sidepth_core.engines.graph import Graph, graph_of, record, weights_digest
+from sidepth_core.engines.graph import graph_of, record, weights_digest
 from sidepth_core.engines.shaped import Shape, ShapedEngine
 from sidepth_core.errors import ConfigError
 from sidepth_core.models import DepthNet
@@ -33,7 +33,7 @@ def onnxruntime(depth_net: DepthNet, target: Target, provider: str = '') -> Engi
     Raises:
         ConfigError: If ONNX Runtime is missing, or cannot do that here.
     """
-    package = _module()
+    package = onnxruntime_module()
     provider = provider or ('CUDA' if target.device.type == 'cuda' else 'CPU')
     name = f'{provider}ExecutionProvider'
     if name not in (there := package.get_available_providers()):
@@ -93,8 +93,8 @@ class Session:
         return result
 
 
-def onnx_model(graph: Graph, shape: Shape) -> bytes:
-    """Return the network as an ONNX file for images of one shape, its input named `image`, its output `disparity`."""
+def onnx_model(graph: nn.Module, shape: Shape, output: str = 'disparity') -> bytes:
+    """Return the network as an ONNX file for images of one shape, its input named `image`, its output as given."""
     batch, height, width = shape
     example = torch.zeros(batch, 3, height, width, device=next(graph.parameters()).device)
     with tempfile.TemporaryDirectory() as folder, torch.no_grad(), warnings.catch_warnings():
@@ -110,12 +110,17 @@ def onnx_model(graph: Graph, shape: Shape) -> bytes:
             dynamo=False,
             opset_version=OPSET,
             input_names=['image'],
-            output_names=['disparity'],
+            output_names=[output],
         )
         return file.read_bytes()
 
 
-def _module() -> Any:  # noqa: ANN401  # of a package without annotations
+def onnxruntime_module() -> Any:  # noqa: ANN401  # of a package without annotations
+    """Return the package.
+
+    Raises:
+        ConfigError: If ONNX Runtime is not installed.
+    """
     try:
         import onnxruntime as package  # noqa: PLC0415  # an extra
     except ImportError as error:

@@ -6,11 +6,11 @@ import functools
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sidepth_core.engines.builds import BuildKey, kept_or_built
 from sidepth_core.engines.engine import Engine, Target
-from sidepth_core.engines.graph import Graph, graph_of, record, weights_digest
+from sidepth_core.engines.graph import graph_of, record, weights_digest
 from sidepth_core.engines.shaped import Shape, ShapedEngine
 from sidepth_core.errors import ConfigError
 from sidepth_core.models import DepthNet
@@ -47,7 +47,7 @@ def openvino(depth_net: DepthNet, target: Target, device: str = 'CPU') -> Engine
             f'openvino_{device}',
             target.precision,
             shape,
-            f'openvino {_module().__version__}, torch {torch.__version__}',
+            f'openvino {openvino_module().__version__}, torch {torch.__version__}',
             core.get_property(device, 'FULL_DEVICE_NAME'),
         )
         options = {
@@ -88,11 +88,11 @@ def openvino_core() -> Any:  # noqa: ANN401  # as above
     Raises:
         ConfigError: If it is not installed.
     """
-    return _module().Core()
+    return openvino_module().Core()
 
 
-def openvino_model(graph: Graph, shape: Shape) -> Any:  # noqa: ANN401  # as above
-    """Return the network as OpenVINO's model for images of one shape, named `image` and `disparity`.
+def openvino_model(graph: nn.Module, shape: Shape, output: str = 'disparity') -> Any:  # noqa: ANN401  # as above
+    """Return the network as OpenVINO's model for images of one shape, its input named `image`, its output as given.
 
     OpenVINO's PyTorch front end is asked directly: `convert_model` does the same and reports its use to its makers.
     """
@@ -105,11 +105,16 @@ def openvino_model(graph: Graph, shape: Shape) -> Any:  # noqa: ANN401  # as abo
     batch, height, width = shape
     model.reshape([batch, 3, height, width])
     model.inputs[0].get_tensor().set_names({'image'})
-    model.outputs[0].get_tensor().set_names({'disparity'})
+    model.outputs[0].get_tensor().set_names({output})
     return model
 
 
-def _module() -> Any:  # noqa: ANN401  # as above
+def openvino_module() -> Any:  # noqa: ANN401  # as above
+    """Return the package.
+
+    Raises:
+        ConfigError: If OpenVINO is not installed.
+    """
     try:
         import openvino as package  # noqa: PLC0415  # an extra, and half a second that others need not wait
     except ImportError as error:

@@ -96,6 +96,13 @@ def test_the_compiled_engine_gives_the_depth_of_the_network_for_any_batch(
             torch.testing.assert_close(running.engine(image), small(image).disparity, rtol=1e-4, atol=0)
 
 
+def test_a_network_without_attention_is_recorded_too() -> None:
+    pytest.importorskip('openvino', reason='openvino is not installed')
+    net = DepthNet('tf_efficientnet_lite0', attention=False).eval()
+    running = make_engine('openvino', copy.deepcopy(net), TARGET)
+    assert (running.name, running.note) == ('openvino', '')
+
+
 @pytest.mark.parametrize('backbone', BACKBONES)
 def test_folding_removes_every_batch_norm_and_changes_nothing(backbone: str) -> None:
     net = lively(backbone)
