@@ -102,7 +102,7 @@ def export(
         run = WRITERS[engine](model, shape, out, precision, facts, fitted)
         parity = _parity(run, depth_net, info, compared)
         if not parity.most <= ALLOWED[precision]:
-            raise ConfigError(
+            raise ConfigError(  # noqa: TRY301  # the files go in one place, whatever went wrong
                 f'{engine} in {precision}: 5 % of the depths differ by more than {parity.most:.1%} from the plain '
                 f'network, allowed are {ALLOWED[precision]:.0%}: nothing is written; take another precision'
             )
