@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
@@ -34,6 +35,8 @@ In = TypeVar('In')
 Out = TypeVar('Out')
 
 SHARD_FRAMES = 128
+SHARD_S = 10.0
+"""A shard is complete after so many frames or so long, seconds: no more is lost when the process is killed."""
 NAN_POSE = np.full((4, 4), np.nan)
 SPARSE_SHARE = 0.5
 
@@ -115,6 +118,7 @@ def select_frames(
     """
     writer: ShardWriter | None = None
     last: Ready | None = None
+    opened_s = 0.0
     try:
         for before, ready, adjacent in _measured(source, state, settings, codec, pool):
             if ready.position == state.last_kept:
@@ -128,10 +132,11 @@ def select_frames(
             if reason:
                 state.dropped[reason] += 1
             else:
-                writer = writer or open_shard()
+                if writer is None:
+                    writer, opened_s = open_shard(), time.monotonic()
                 writer.add(_row(ready, motion, state.step_s), ready.image, ready.depth)
                 last, state.last_kept, state.kept, state.step_s = ready, ready.position, state.kept + 1, 0.0
-                if len(writer.rows) == SHARD_FRAMES:
+                if len(writer.rows) == SHARD_FRAMES or time.monotonic() - opened_s > SHARD_S:
                     writer.close(state.to_dict())
                     writer = None
             progress(state)

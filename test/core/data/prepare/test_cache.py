@@ -315,7 +315,7 @@ from sidepth_core.data.prepare import frame_selection
 from sidepth_core.data.folders.image_folders import FolderSource
 from sidepth_core.data.prepare.cache import prepare
 from sidepth_core.data.prepare.settings import PrepareSettings
-frame_selection.SHARD_FRAMES = 8
+frame_selection.SHARD_FRAMES, frame_selection.SHARD_S = int(sys.argv[3]), float(sys.argv[4])
 def tell(step):
     if step.seen == 21:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -324,8 +324,9 @@ prepare([FolderSource(Path(sys.argv[1]), fps=10)], Path(sys.argv[2]), settings, 
 """
 
 
+@pytest.mark.parametrize(('frames', 'seconds', 'complete'), [(8, 1e9, 2), (128, 0.0, 19)])
 def test_a_killed_run_is_continued_and_ends_like_one_that_was_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: int, seconds: float, complete: int
 ) -> None:
     images = tmp_path / 'images'
     images.mkdir()
@@ -336,11 +337,11 @@ def test_a_killed_run_is_continued_and_ends_like_one_that_was_not(
         name.write_bytes((images / '011.png').read_bytes() if index == 12 else b'x' if index in {5, 25} else content)
     (images / 'camera.json').write_text(json.dumps(CAMERA.to_dict()))
     environment = {**os.environ, 'PYTHONPATH': str(Path(__file__).parents[4])}
-    command = [sys.executable, '-c', KILLED, str(images), str(tmp_path / 'cache')]
+    command = [sys.executable, '-c', KILLED, str(images), str(tmp_path / 'cache'), str(frames), str(seconds)]
     killed = subprocess.run(command, env=environment, check=False, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    assert len(list((tmp_path / 'cache' / 'source-000').glob('shard-*'))) == 2
-    monkeypatch.setattr('sidepth_core.data.prepare.frame_selection.SHARD_FRAMES', 8)
+    assert len(list((tmp_path / 'cache' / 'source-000').glob('shard-*'))) == complete
+    monkeypatch.setattr('sidepth_core.data.prepare.frame_selection.SHARD_FRAMES', frames)
     resumed = prepare([FolderSource(images, fps=10)], tmp_path / 'cache', SETTINGS)
     whole = prepare([FolderSource(images, fps=10)], tmp_path / 'whole', SETTINGS)
     assert replace(resumed.sources[0], notes=()) == replace(whole.sources[0], notes=())
