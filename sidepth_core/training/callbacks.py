@@ -37,13 +37,38 @@ RESUME_FILE = 'resume.ckpt'
 """What a run goes on from: weights, averages, optimiser, step. It is read with weights_only."""
 
 
+class StepCallback(Callback):
+    """Is called at the end of each step, which may have several batches; Lightning calls for each batch."""
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        module: L.LightningModule,
+        _outputs: Any,  # noqa: ANN401 - Lightning's signature
+        _batch: Any,  # noqa: ANN401
+        index: int,
+    ) -> None:
+        """Call `on_step_end` after the last batch of a step."""
+        if ends_step(trainer, index):
+            self.on_step_end(trainer, module)
+
+    def on_step_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        """Do what is due; the trainer's `global_step` counts this step."""
+        raise NotImplementedError
+
+
+def ends_step(trainer: L.Trainer, index: int) -> bool:
+    """Whether the batch of this index was the last one whose gradient belongs to a step."""
+    return (index + 1) % int(trainer.accumulate_grad_batches) == 0
+
+
 class ProgressBar(TQDMProgressBar):
-    """Lightning's bar over the steps of the whole run, which is one endless epoch to it."""
+    """Lightning's bar over the batches of the whole run, which is one endless epoch to it."""
 
     @property
     def total_train_batches(self) -> int:
-        """Steps of the run."""
-        return int(self.trainer.max_steps)
+        """Batches of the run: its steps, unless several make one."""
+        return int(self.trainer.max_steps) * int(self.trainer.accumulate_grad_batches)
 
     def on_exception(self, *_: Any) -> None:  # noqa: ANN401 - Lightning passes what nobody reads here
         """Close the bar, so that what is said of the error begins on a line of its own."""
@@ -71,7 +96,7 @@ def interruptions_as_before() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-class SaveState(Callback):
+class SaveState(StepCallback):
     """Saves, every so often and when it is interrupted, the state to resume from and the checkpoint `last`.
 
     Ctrl-C ends a run of one process when the step under way is finished and saved; a second one ends it at once.
@@ -91,13 +116,13 @@ class SaveState(Callback):
         if trainer.world_size == 1 and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, self._interrupted)
 
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:  # noqa: ANN401 - what nobody reads
+    def on_step_end(self, trainer: L.Trainer, _module: L.LightningModule) -> None:
         """Save when it is time; where a validation follows this step, after it, so that its verdict is saved too.
 
         Raises:
             KeyboardInterrupt: If there was Ctrl-C.
         """
-        if trainer.global_step % trainer.val_check_interval == 0:
+        if trainer.global_step * trainer.accumulate_grad_batches % trainer.val_check_interval == 0:
             return
         is_due = trainer.global_step % self._every == 0 or trainer.global_step == trainer.max_steps
         if is_due or self._is_interrupted:
@@ -167,7 +192,7 @@ class KeepBest(Callback):
             trainer.should_stop = True
 
 
-class StopOnCollapse(Callback):
+class StopOnCollapse(StepCallback):
     """Stops a run that is going nowhere, and says why.
 
     Args:
@@ -177,7 +202,7 @@ class StopOnCollapse(Callback):
     def __init__(self, settings: WatchSettings) -> None:
         self._watch = CollapseDetector(settings)
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:  # noqa: ANN401 - as above
+    def on_step_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Look at the signs that the module took in this step.
 
         Raises:
@@ -189,7 +214,7 @@ class StopOnCollapse(Callback):
             module.last_signs = None
 
 
-class Figures(Callback):
+class Figures(StepCallback):
     """Draws what the averaged networks make of one validation clip, into the run's folder and into TensorBoard.
 
     Args:
@@ -201,7 +226,7 @@ class Figures(Callback):
     def __init__(self, folder: Path, every: int, batch: Callable[[], Batch]) -> None:
         self._folder, self._every, self._batch = folder, every, batch
 
-    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, *_: Any) -> None:  # noqa: ANN401 - as above
+    def on_step_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Draw when it is time."""
         due = trainer.global_step % self._every == 0 or trainer.global_step == trainer.max_steps
         if not due or not trainer.is_global_zero:
@@ -240,14 +265,14 @@ class Throughput(Callback):
 
     Args:
         every: Steps between points.
-        clips: Clips a step over all processes.
+        clips: Clips of a batch over all processes.
     """
 
     def __init__(self, every: int, clips: int) -> None:
         self._every, self._clips = every, clips
         self._since = self._ended = time.perf_counter()
         self._waited = 0.0
-        self._steps = 0
+        self._batches = 0
 
     def on_train_start(self, *_: Any) -> None:  # noqa: ANN401 - as above
         """Start the clock."""
@@ -257,19 +282,19 @@ class Throughput(Callback):
         """The time since the last step's end was waiting."""
         self._waited += time.perf_counter() - self._ended
 
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:  # noqa: ANN401 - as above
+    def on_train_batch_end(self, trainer: L.Trainer, *arguments: Any) -> None:  # noqa: ANN401 - as above
         """Log when it is time."""
         now = time.perf_counter()
-        self._steps += 1
-        if trainer.global_step % self._every == 0:
+        self._batches += 1
+        if ends_step(trainer, arguments[-1]) and trainer.global_step % self._every == 0:
             spent = now - self._since
             values = {
-                'speed/clips_per_s': self._steps * self._clips / spent,
+                'speed/clips_per_s': self._batches * self._clips / spent,
                 'speed/waiting_share': self._waited / spent,
             }
             for logger in trainer.loggers:
                 logger.log_metrics(values, trainer.global_step - 1)
-            self._since, self._waited, self._steps = now, 0.0, 0
+            self._since, self._waited, self._batches = now, 0.0, 0
         self._ended = time.perf_counter()
 
     def on_validation_end(self, *_: Any) -> None:  # noqa: ANN401 - as above

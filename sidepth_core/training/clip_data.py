@@ -43,12 +43,12 @@ class ClipData(L.LightningDataModule):
         data = self.recipe.data
         train = [Subset(source.clips, source.split.train) for source in self.sources]
         clips = ClipSampler(list(map(len, train)), [source.weight for source in self.sources], self.recipe.seed)
-        trainer = self.trainer
+        trainer, optimiser = self.trainer, self.recipe.optimiser
         assert trainer is not None  # noqa: S101 - Lightning sets it before it asks for loaders
         sampler = StepBatchSampler(
             clips,
-            self.recipe.optimiser.batch_size,
-            lambda: int(trainer.global_step),
+            optimiser.batch_size,
+            lambda: int(trainer.global_step) * optimiser.accumulate,
             trainer.global_rank,
             trainer.world_size,
         )

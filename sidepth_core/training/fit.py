@@ -111,7 +111,8 @@ def make_trainer(
         **machines,
         max_steps=recipe.steps,
         max_epochs=-1,  # one endless epoch, see ClipSampler
-        val_check_interval=min(watch.validate_every, recipe.steps),
+        accumulate_grad_batches=recipe.optimiser.accumulate,
+        val_check_interval=min(watch.validate_every, recipe.steps) * recipe.optimiser.accumulate,  # in batches
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         log_every_n_steps=1,  # the module decides what it logs when

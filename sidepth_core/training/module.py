@@ -38,7 +38,7 @@ class DepthTraining(L.LightningModule):
     """Learns depth and pose from clips.
 
     Whatever is random in a step is a function of (seed, step), drawn for all processes and cut to this one's share: a
-    resumed run goes on bit for bit, and two processes see what one would have seen with a batch of twice the size.
+    resumed run goes on bit for bit, and two processes, or two batches added up, see what one of twice the size would.
 
     Attributes:
         networks: What is trained.
@@ -94,12 +94,13 @@ class DepthTraining(L.LightningModule):
                     layer.eval()
         return self
 
-    def training_step(self, batch: Batch, _index: int) -> Tensor:
-        """Return the loss of one batch."""
-        step = self.global_step
-        torch.manual_seed(seed_of(self.recipe.seed, step, self.global_rank))  # dropout
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """Return the loss of one batch: all of a step's, or one of those whose gradients are added up."""
+        step, batches = self.global_step, self.recipe.optimiser.accumulate
+        part = index % batches
+        torch.manual_seed(seed_of(self.recipe.seed, step * batches + part, self.global_rank))  # dropout
         supervised = step < self.recipe.objective.supervised_steps
-        view = self.augmented(middle_only(batch) if supervised else batch, step)
+        view = self.augmented(middle_only(batch) if supervised else batch, step, part)
         outcome = evaluate(
             self.networks,
             view,
@@ -110,22 +111,29 @@ class DepthTraining(L.LightningModule):
             precision=self.recipe.precision,
         )
         loss = outcome.terms.total(self.recipe.objective.weights)
-        if (step + 1) % self.recipe.watch.log_every == 0:
+        if part == batches - 1 and (step + 1) % self.recipe.watch.log_every == 0:
             self._log_step(loss, outcome, view.K_target)
         return loss
 
-    def augmented(self, batch: Batch, step: int) -> AugmentedBatch:
-        """Return this process's share of the step's augmentation, applied to its batch."""
-        count = len(batch.images)
+    def augmented(self, batch: Batch, step: int, part: int = 0) -> AugmentedBatch:
+        """Return this process's share of the step's augmentation, applied to its batch.
+
+        Args:
+            batch: The clips.
+            step: The step they belong to.
+            part: Which of the step's batches they are, where several are added up.
+        """
+        count, world = len(batch.images), self.trainer.world_size
         generator = torch.Generator().manual_seed(seed_of(self.recipe.seed, step))
-        drawn = draw(count * self.trainer.world_size, self.recipe.augment, generator)
+        drawn = draw(count * world * self.recipe.optimiser.accumulate, self.recipe.augment, generator)
+        first = (part * world + self.global_rank) * count
         settings, size = self.recipe.augment, self.size
         if settings.shapes:  # the same for all processes, which a step waits for
             shape = settings.shapes[seed_of(self.recipe.seed, step, 'shape') % len(settings.shapes)]
             size = size_of_shape(size[0] * size[1], shape)
         return apply(
             self.with_camera(batch),
-            drawn.share(slice(self.global_rank * count, (self.global_rank + 1) * count)),
+            drawn.share(slice(first, first + count)),
             size,
             self.networks.pose_net.size,
             zoom_sources=settings.zoom_sources,

@@ -69,26 +69,26 @@ class ClipSampler:
 
 
 class StepBatchSampler(Sampler[list[int]]):
-    """Batches of clip indices for a DataLoader: this process's share of every step, from the step that is next.
+    """Batches of clip indices for a DataLoader: this process's share of all, from the batch that is next.
 
     Args:
         clips: Which clips come.
-        batch_size: Clips a step on each process.
-        next_step: Says which step comes next when iteration starts; a resumed run's is not 0.
+        batch_size: Clips of a batch on each process.
+        next_batch: Says which batch comes next when iteration starts; a resumed run's is not 0.
         rank: Number of this process.
         world: How many processes there are.
     """
 
     def __init__(
-        self, clips: ClipSampler, batch_size: int, next_step: Callable[[], int], rank: int = 0, world: int = 1
+        self, clips: ClipSampler, batch_size: int, next_batch: Callable[[], int], rank: int = 0, world: int = 1
     ) -> None:
-        self._clips, self._batch, self._next_step = clips, batch_size, next_step
+        self._clips, self._batch, self._next_batch = clips, batch_size, next_batch
         self._rank, self._world = rank, world
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield batches for ever."""
-        step = self._next_step()
+        number = self._next_batch()
         while True:
-            first = (step * self._world + self._rank) * self._batch
+            first = (number * self._world + self._rank) * self._batch
             yield self._clips.clips(first, self._batch)
-            step += 1
+            number += 1

@@ -268,7 +268,9 @@ class OptimiserSettings:
             pretrained weights has the shorter way to go.
         pose_rate: Step size of the pose network, as a multiple of learning_rate: new to a camera, it has the longer way
             to go.
-        batch_size: Clips a step on each process.
+        batch_size: Clips that a process holds in memory at once.
+        accumulate: Batches whose gradients make one step: as if batch_size were so many times larger, in the memory of
+            one of them; only batch normalisation sees the difference.
         warmup_steps: Steps over which the rate rises linearly to learning_rate.
         warmup_start: Share of learning_rate that the warm-up starts from, 0..1.
         milestones: Shares of all steps at which the rate is multiplied by `decay`, 0..1.
@@ -285,6 +287,7 @@ class OptimiserSettings:
     encoder_rate: float = 1.0
     pose_rate: float = 1.0
     batch_size: int = 12
+    accumulate: int = 1
     warmup_steps: int = 500
     warmup_start: float = 1 / 3
     milestones: tuple[float, ...] = (0.5, 0.75)
@@ -302,13 +305,17 @@ class OptimiserSettings:
                 ('encoder_rate', self.encoder_rate),
                 ('pose_rate', self.pose_rate),
                 ('batch_size', self.batch_size),
+                ('accumulate', self.accumulate),
                 ('gradient_clip', self.gradient_clip),
                 ('decay', self.decay),
             )
             if not value > 0
         ]
-        if self.batch_size > LARGEST_BATCH:
-            faults.append(f'batch_size {self.batch_size!r} is beyond {LARGEST_BATCH}')
+        faults += [
+            f'{name} {value!r} is beyond {LARGEST_BATCH}'
+            for name, value in (('batch_size', self.batch_size), ('accumulate', self.accumulate))
+            if value > LARGEST_BATCH
+        ]
         if not 0 <= self.ema_decay < 1:
             faults.append(f'ema_decay {self.ema_decay!r} is not in [0, 1)')
         if not 0 < self.warmup_start <= 1:

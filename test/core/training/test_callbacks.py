@@ -15,7 +15,8 @@ from sidepth_core.training.callbacks import RESUME_FILE, SaveState, interruption
 
 def trainer_at(step: int, *, world_size: int = 1) -> Any:
     return SimpleNamespace(
-        global_step=step, val_check_interval=10, max_steps=100, world_size=world_size, is_global_zero=True,
+        global_step=step, val_check_interval=10, accumulate_grad_batches=1, max_steps=100, world_size=world_size,
+        is_global_zero=True,
         save_checkpoint=lambda path: path.write_text(str(step)),
     )  # fmt: skip
 
@@ -29,12 +30,12 @@ def test_an_interrupted_run_saves_its_step_and_ends(
     trainer = trainer_at(step)
     with interruptions_as_before():
         saved.on_fit_start(trainer, trainer)
-        saved.on_train_batch_end(trainer_at(step - 1))
+        saved.on_step_end(trainer_at(step - 1), trainer)
         assert not (tmp_path / RESUME_FILE).exists()
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt, match=r'^$'):
             # Where a validation follows the step, its verdict is saved too.
-            saved.on_train_batch_end(trainer) if step % 10 else saved.on_validation_end(trainer, trainer)
+            saved.on_step_end(trainer, trainer) if step % 10 else saved.on_validation_end(trainer, trainer)
     assert (tmp_path / RESUME_FILE).read_text() == str(step)
     assert f'--recipe {tmp_path}/config.yaml --resume' in caplog.text
     assert signal.getsignal(signal.SIGINT) is before

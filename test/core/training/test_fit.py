@@ -168,6 +168,7 @@ def test_a_killed_run_goes_on_bit_for_bit(recipe: Recipe, tmp_path: Path) -> Non
         recipe,
         steps=6,
         objective=replace(recipe.objective, self_distillation=0.1, two_view_pose=1.0),
+        optimiser=replace(recipe.optimiser, batch_size=1, accumulate=2),
         watch=replace(recipe.watch, save_every=2, validate_every=3),
     )
     whole = fit(replace(recipe, out=str(tmp_path / 'whole'))).folder
@@ -192,7 +193,7 @@ def test_a_killed_run_goes_on_bit_for_bit(recipe: Recipe, tmp_path: Path) -> Non
         assert read_metric(whole / 'metrics.csv', metric) == read_metric(killed / 'metrics.csv', metric), metric
 
 
-def test_two_processes_get_the_gradient_of_one_with_twice_the_batch(recipe: Recipe, tmp_path: Path) -> None:
+def test_two_processes_or_two_batches_get_the_gradient_of_one_of_twice_the_size(recipe: Recipe, tmp_path: Path) -> None:
     # Frozen statistics and no dropout: what a process normalises with must not depend on its half of the batch.
     script = tmp_path / 'gradient.py'
     script.write_text(
@@ -220,12 +221,12 @@ def test_two_processes_get_the_gradient_of_one_with_twice_the_batch(recipe: Reci
         optimiser=replace(recipe.optimiser, gradient_clip=1e9),
     )
     gradients = []
-    for processes in (1, 2):
-        optimiser = replace(base.optimiser, batch_size=4 // processes)
-        settings = replace(base, out=str(tmp_path / f'of-{processes}'), optimiser=optimiser)
-        config = tmp_path / f'{processes}.yaml'
+    for processes, batches in ((1, 1), (2, 1), (1, 2)):
+        optimiser = replace(base.optimiser, batch_size=4 // processes // batches, accumulate=batches)
+        settings = replace(base, out=str(tmp_path / f'of-{processes}-{batches}'), optimiser=optimiser)
+        config = tmp_path / f'{processes}-{batches}.yaml'
         config.write_text(render_recipe(settings, 'test'))
-        saved = tmp_path / f'{processes}.pt'
+        saved = tmp_path / f'{processes}-{batches}.pt'
         launcher = [sys.executable] if processes == 1 else [
             sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2', '--master-port', '29631'
         ]  # fmt: skip
@@ -235,12 +236,24 @@ def test_two_processes_get_the_gradient_of_one_with_twice_the_batch(recipe: Reci
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-3000:]
         gradients.append(torch.load(saved, weights_only=True))
-    single, double = gradients
-    assert single.keys() == double.keys()
+    single, *others = gradients
     assert len(single) > 150
-    for name, gradient in single.items():
-        tolerance = 1e-5 * (1 + gradient.abs().max().item())
-        torch.testing.assert_close(double[name], gradient, rtol=1e-3, atol=tolerance, msg=name)
+    for other in others:
+        assert single.keys() == other.keys()
+        for name, gradient in single.items():
+            tolerance = 1e-5 * (1 + gradient.abs().max().item())
+            torch.testing.assert_close(other[name], gradient, rtol=1e-3, atol=tolerance, msg=name)
+
+
+def test_steps_of_several_batches_are_logged_validated_and_saved_as_steps(recipe: Recipe) -> None:
+    optimiser = replace(recipe.optimiser, batch_size=1, accumulate=3)
+    watch = replace(recipe.watch, log_every=2, validate_every=2, figure_every=3)
+    folder = fit(replace(recipe, steps=4, optimiser=optimiser, watch=watch)).folder
+    assert [step for step, _ in read_metric(folder / 'metrics.csv', 'train/loss')] == [1, 3]
+    assert [step for step, _ in read_metric(folder / 'metrics.csv', 'speed/clips_per_s')] == [1, 3]
+    assert len(read_metric(folder / 'metrics.csv', 'val/photometric')) == 2
+    assert {path.name for path in (folder / 'figures').iterdir()} == {'step-0000003.png', 'step-0000004.png'}
+    assert saved_step(folder / 'resume.ckpt') == 4
 
 
 def test_fine_tuning_ends_with_a_table_and_an_image_on_frames_it_never_saw(recipe: Recipe, tmp_path: Path) -> None:
