@@ -34,6 +34,7 @@ from sidepth_core.training.callbacks import (
     interruptions_as_before,
 )
 from sidepth_core.training.clip_data import ClipData
+from sidepth_core.training.memory import available_bytes, check_memory
 from sidepth_core.training.metrics import MetricsTable
 from sidepth_core.training.module import DepthTraining
 from sidepth_core.training.networks import make_networks
@@ -82,6 +83,8 @@ def fit(recipe: Recipe) -> Run:
     try:
         L.seed_everything(recipe.seed, verbose=False)
         module = DepthTraining(recipe, make_networks(recipe))
+        if os.environ.get('LOCAL_RANK', '0') == '0':
+            check_memory(module, available_bytes(accelerator_of(recipe)))
         data = ClipData(recipe)
         trainer = make_trainer(recipe, state, data, partial(save_average, module=module, data=data))
         with interruptions_as_before():
@@ -171,10 +174,15 @@ def _gpu(device: str) -> int | None:
     return int(number) if colon else None
 
 
+def accelerator_of(recipe: Recipe) -> str:
+    """Return 'cuda' or 'cpu': what the recipe trains on here."""
+    on_gpu = recipe.device.startswith('cuda') or (recipe.device == 'auto' and torch.cuda.is_available())
+    return 'cuda' if on_gpu else 'cpu'
+
+
 def processes_from_environment(recipe: Recipe) -> dict[str, Any]:
     """Return accelerator, devices, machines and strategy: torchrun's where it started us, else one process."""
-    on_gpu = recipe.device.startswith('cuda') or (recipe.device == 'auto' and torch.cuda.is_available())
-    accelerator, number = 'gpu' if on_gpu else 'cpu', _gpu(recipe.device)
+    accelerator, number = 'gpu' if accelerator_of(recipe) == 'cuda' else 'cpu', _gpu(recipe.device)
     here = int(os.environ.get('LOCAL_WORLD_SIZE', '1'))
     world = int(os.environ.get('WORLD_SIZE', '1'))
     strategy: Any = 'auto'
