@@ -36,9 +36,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# Hostile messages: 20 000 in all.
+# Hostile messages, 20 000 in all, and bags damaged at 2000 places.
 soak: $(READY)
-	SIDEPTH_CASES=10000 $(BIN)/python -m pytest test/ros/messages/test_hostile.py --hypothesis-show-statistics $(ARGS)
+	SIDEPTH_CASES=10000 $(BIN)/python -m pytest test/ros/messages/test_hostile.py test/core/data/bags/test_damage.py --hypothesis-show-statistics $(ARGS)
 
 # Tables and pictures of this machine, into docs/benchmarks.md.
 bench: $(READY)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 STORAGE_SUFFIXES = ('.mcap', '.db3')
 ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
+LARGEST_MESSAGE = 1 << 28
+"""A compressed message that expands to more bytes is damaged, or a bomb."""
 
 
 class Topic(NamedTuple):
@@ -276,14 +278,16 @@ class BagFiles:
             )
 
 
-def _expanded(data: bytes) -> bytes:
+def _expanded(data: bytes, limit: int = LARGEST_MESSAGE) -> bytes:
     """Return a message without its compression; nothing of one that is damaged, which no reader takes for whole."""
     if data[:4] != ZSTD_MAGIC:
         return data
+    frame = zstd.ZstdDecompressor()
     try:
-        return zstd.decompress(data)
+        content = frame.decompress(data, max_length=limit)
     except zstd.ZstdError:
         return b''
+    return bytes(content) if frame.eof else b''
 
 
 def _storage_files(folder: Path) -> list[Path]:

@@ -31,7 +31,7 @@ FOOTER_BYTES = HEAD.size + 20 + len(MAGIC)
 FORMATS = {'ros2msg': MessageDefinitionFormat.MSG, 'ros2idl': MessageDefinitionFormat.IDL}
 """Names that the format has for the languages of message definitions."""
 LARGEST_CHUNK = 1 << 30
-"""A longer chunk is a length that was overwritten."""
+"""A longer chunk is a length that was overwritten; one that expands to more is a bomb."""
 
 
 class Extra(NamedTuple):
@@ -173,8 +173,10 @@ def _inside(chunk: _Record) -> list[_Record] | None:
     """Return the whole records in a chunk, up to where it is cut; None for a whole one that is damaged."""
     try:
         size, crc = struct.unpack_from('<QI', chunk.data, 16)
+        if chunk.is_whole and size > LARGEST_CHUNK:
+            return None
         compression = _texts(chunk.data[28:], 1)[0]
-        content = _expanded(compression, chunk.data[28 + 4 + len(compression) + 8 :])
+        content = _expanded(compression, chunk.data[28 + 4 + len(compression) + 8 :], min(size, LARGEST_CHUNK) + 1)
     except (struct.error, UnicodeDecodeError, zstd.ZstdError, RuntimeError):
         return None if chunk.is_whole else []
     if chunk.is_whole and (len(content) != size or (crc and crc32(content) != crc)):
@@ -182,12 +184,12 @@ def _inside(chunk: _Record) -> list[_Record] | None:
     return [record for record in _records(io.BytesIO(content)) if record.is_whole]
 
 
-def _expanded(compression: str, data: bytes) -> bytes:
-    """Return as much of a chunk's content as its bytes hold; they may end in the middle."""
+def _expanded(compression: str, data: bytes, most: int) -> bytes:
+    """Return as much of a chunk's content as its bytes hold, which may end in the middle, and `most` bytes at most."""
     if compression == 'zstd':
-        return bytes(zstd.ZstdDecompressor().decompress(data))
+        return bytes(zstd.ZstdDecompressor().decompress(data, max_length=most))
     if compression == 'lz4':
-        return bytes(LZ4FrameDecompressor().decompress(data))
+        return bytes(LZ4FrameDecompressor().decompress(data, max_length=most))
     return data
 
 
