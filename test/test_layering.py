@@ -38,6 +38,7 @@ ROS_FLOORS = (
     {'messages'},
     {'node', 'tools', 'launching'},
     {'demo'},
+    {'benchmark'},
 )
 """The same for the rooms and modules of sidepth_ros."""
 

@@ -38,6 +38,11 @@ class Process:
             )
 
     @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
+    @property
     def status(self) -> int | None:
         """Exit status; None while it runs."""
         return self._process.poll()

@@ -96,7 +96,13 @@ def camera_status(
 
 
 def model_status(
-    name: str, estimator: DepthEstimator, loaded: Settings, settings: Settings, durations: Percentiles, swap: Swap
+    name: str,
+    estimator: DepthEstimator,
+    loaded: Settings,
+    settings: Settings,
+    durations: Percentiles,
+    network: Percentiles,
+    swap: Swap,
 ) -> DiagnosticStatus:
     """Return the status of the running model.
 
@@ -106,6 +112,7 @@ def model_status(
         loaded: The settings that it was loaded with.
         settings: Those of now.
         durations: How long the device works on a batch.
+        network: How long of that in the network.
         swap: What is being loaded beside it, and why that failed the last time.
     """
     info = estimator.info
@@ -122,6 +129,7 @@ def model_status(
         **({'scale factor': constant} if (constant := _constant_scale(settings)) is not None else {}),
         'scale': info.scale_note or info.scale,
         **_percentiles('time per batch', durations),
+        **_percentiles('network per batch', network),
         **memory(estimator.device),
     }
     trouble = [swap.failure, estimator.engine_note]

@@ -7,6 +7,7 @@ Order: upload bytes, rectify, network, confidence, stabiliser, scale, gates, res
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -89,9 +90,14 @@ class _Maps(NamedTuple):
 
 
 class Processor:
-    """The state between frames: rectification maps per calibration, a stabiliser per camera."""
+    """The state between frames: rectification maps per calibration, a stabiliser per camera.
+
+    Attributes:
+        network_s: How long the network worked on the last batch, seconds.
+    """
 
     def __init__(self) -> None:
+        self.network_s = 0.0
         self._maps: dict[tuple[str, str], tuple[Calibration, _Maps]] = {}
         self._stabilisers: dict[str, Stabiliser] = {}
         self._meters: dict[str, ScaleMeter] = {}
@@ -134,7 +140,7 @@ class Processor:
         size = model.network_size(images)
         # Shrunk once: network, stabiliser and cloud look at the same small image.
         sight = model.sight(images, focal_px, size)
-        depth = model.depth(sight)
+        depth, self.network_s = _timed(model, sight)
         confidence: dict[int, Tensor] = {}
         if settings.confidence != 'none':
             asked = [i for i, view in enumerate(views) if settings.confidence_gate or view.wants_confidence]
@@ -143,7 +149,9 @@ class Processor:
                     second = sight.some(asked).mirrored()
                 else:
                     second = model.sight([_middle(images[i]) for i in asked], [focal_px[i] for i in asked], size)
-                found = _confidence(settings.confidence, depth[asked], model.depth(second))
+                again, seconds = _timed(model, second)
+                self.network_s += seconds
+                found = _confidence(settings.confidence, depth[asked], again)
                 confidence = {i: found[place : place + 1] for place, i in enumerate(asked)}
         return [
             self._finish(view, images[i], sight.some([i]), depth[i : i + 1], confidence.get(i), model, settings)
@@ -266,6 +274,15 @@ class Processor:
             outside = self._rectification(view, gated.device).outside
             replace_where(gated, stretched(outside[None, None], *size)[0, 0][thinned], math.nan)
         return gated
+
+
+def _timed(model: Model, sight: Sight) -> tuple[Tensor, float]:
+    """Return the depth of images, and how long the network took for it, seconds."""
+    start = time.perf_counter()
+    depth = model.depth(sight)
+    if model.device.type == 'cuda':
+        torch.cuda.synchronize(model.device)
+    return depth, time.perf_counter() - start
 
 
 def _focal_px(camera: Camera) -> float:

@@ -113,6 +113,7 @@ class DepthWorker:
         self._worker: Worker[Frame] | None = None
         self._busy = threading.Lock()
         self._durations: deque[float] = deque(maxlen=100)
+        self._network: deque[float] = deque(maxlen=100)
 
     def configure(self, model: Model, settings: Settings) -> None:
         """Use this model and these settings from the next batch on."""
@@ -146,6 +147,10 @@ class DepthWorker:
     def durations(self) -> Percentiles:
         """Return how long the device worked on the last batches, seconds."""
         return Percentiles.of(list(self._durations))
+
+    def network_durations(self) -> Percentiles:
+        """Return how long the network alone worked on the last batches, seconds."""
+        return Percentiles.of(list(self._network))
 
     @property
     def is_running(self) -> bool:
@@ -196,6 +201,7 @@ class DepthWorker:
             if model.device.type == 'cuda':
                 torch.cuda.synchronize(model.device)
             self._durations.append(time.perf_counter() - start)
+            self._network.append(self._processor.network_s)
         return estimates
 
     def _prepare(self, name: str, frame: Frame, settings: Settings) -> Work | None:

@@ -1,0 +1,168 @@
+"""What is measured of the depth node, and the node that it is compared with."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from sidepth_core.benchmarks.row import Request, Row
+from sidepth_core.errors import SidepthError
+from sidepth_core.inference import DepthEstimator
+from sidepth_ros.benchmark.stage import Stage, Window
+from sidepth_ros.demo.processes import process
+from sidepth_ros.fastdds import profile_environment, shared_memory_profile
+
+ABOUT = """\
+One process sends images and listens; another one is the node, with one thread for its network. Latency is from an
+image's stamp to its depth at the listener, delivery included. Overhead is the node's processor time for an image (all
+its threads, those of DDS among them) less that of the network alone, measured before and after: receiving, decoding,
+resizing, gates, cloud, messages and sending. The plain node has the same network, and copies, `tobytes()` and a NumPy
+cloud around it. With several cameras, images of 640x480 come ten times a second from each.
+"""
+
+SIZES = ((640, 480), (1280, 720))
+CURVE = ((320, 240), (640, 480), (1280, 720), (1920, 1080))
+LISTENING = {'nobody listens': (), 'depth': ('depth/image',), 'depth and cloud': ('depth/image', 'depth/points')}
+CAMERAS = (1, 2, 4, 8)
+LATENCY, THROUGHPUT = 'latency of', 'images of'
+WANTED_MS = {'network': 6.0, 'full': 15.0}
+"""Overhead that is promised for 1280x720 rgb8, by output_size."""
+WANTED_RATIO = 1 / 3
+
+
+class Node(NamedTuple):
+    """A node under test."""
+
+    pid: int
+    log: Path
+
+
+def rows(request: Request) -> Iterator[Row]:
+    """Yield the node's overhead against a plain node's, its latencies, and its curves, in windows of some seconds."""
+    os.environ.update(profile_environment(shared_memory_profile()))
+    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    seconds = 4.0 if request.quick else 8.0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        yield from overhead(request, folder, seconds)
+        if not request.quick:
+            yield from conditions(request, folder, seconds / 2)
+            yield from pixels(request, folder, seconds / 2)
+            yield from cameras(request, folder, seconds / 2)
+
+
+@contextmanager
+def depth_node(request: Request, folder: Path, *parameters: str) -> Iterator[Node]:
+    """Run the depth node with these parameters."""
+    given = [f'checkpoint:={request.checkpoint}'] if request.checkpoint else []
+    pairs = [word for text in ('threads:=1', 'device:=cpu', *given, *parameters) for word in ('-p', text)]
+    with process('node', ['sidepth_ros.node.main', '--ros-args', *pairs], folder) as running:
+        yield Node(running.pid, running.log)
+
+
+def overhead(request: Request, folder: Path, seconds: float) -> Iterator[Row]:
+    """Yield what 1280x720 rgb8 costs beside the network, in the plain node and in ours."""
+    for output in ('network', 'full'):
+        before_ms = network_ms(request)
+        with closing(Stage()) as stage, process('peer', ['sidepth_ros.benchmark.peer', output], folder) as peer:
+            plain = heard(stage, Node(peer.pid, peer.log), seconds)
+        parameters = (f'output_size:={output}', 'cloud_stride:=2')
+        with closing(Stage()) as stage, depth_node(request, folder, *parameters) as node:
+            ours = heard(stage, node, seconds)
+        alone_ms = (before_ms + network_ms(request)) / 2
+        what = f'overhead, 1280x720 rgb8 at 10 Hz, {output}-size depth and stride-2 cloud'
+        plain_ms, ours_ms = plain.cpu_ms - alone_ms, ours.cpu_ms - alone_ms
+        yield Row(f'{what}, plain node', plain_ms, 'ms', note=f'beside {alone_ms:.0f} ms of network')
+        ratio, limit = ours_ms / plain_ms, WANTED_MS[output]
+        met = bool(ours_ms <= limit and ratio <= WANTED_RATIO)
+        yield Row(what, ours_ms, 'ms', 'plain', ratio, f'at most {limit:g} ms and a third', met)
+
+
+def network_ms(request: Request) -> float:
+    """Return the median processor time of the network alone for an image of 1280x720, on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    estimator = DepthEstimator.load(request.checkpoint, device='cpu', engine='channels_last')
+    image, focal_px = torch.zeros(1, 3, *estimator.network_size((720, 1280)), dtype=torch.uint8), torch.ones(1)
+    times = []
+    for _ in range(15):
+        start = time.thread_time()
+        estimator.depth(image, focal_px)
+        times.append((time.thread_time() - start) * 1e3)
+    torch.set_num_threads(threads)
+    return statistics.median(times)
+
+
+def heard(stage: Stage, node: Node, seconds: float) -> Window:
+    """Return a window with depth and cloud of 1280x720 listened to."""
+    stage.listen(LISTENING['depth and cloud'])
+    stage.wait_until_heard(node.log)
+    window = stage.run(node.pid, (1280, 720), 10.0, seconds)
+    if not window.latencies_ms:
+        raise SidepthError(f'no depth was heard from the node: {node.log.read_text(encoding="utf-8")[-500:]!r}')
+    return window
+
+
+def conditions(request: Request, folder: Path, seconds: float) -> Iterator[Row]:
+    """Yield latency, drops and processor share for every transport, size, rate and number of listeners."""
+    for transport in ('raw', 'compressed'):
+        with (
+            closing(Stage(transport=transport)) as stage,
+            depth_node(request, folder, f'image_transport:={transport}', 'cloud_stride:=2') as node,
+        ):
+            stage.wait_until_heard(node.log)
+            for (width, height), rate_hz in ((size, rate) for size in SIZES for rate in (15.0, 30.0)):
+                for listening, topics in LISTENING.items():
+                    stage.listen(topics)
+                    window = stage.run(node.pid, (width, height), rate_hz, seconds)
+                    yield latency_row(f'{width}x{height} {transport}, {rate_hz:g} Hz, {listening}', window)
+
+
+def pixels(request: Request, folder: Path, seconds: float) -> Iterator[Row]:
+    """Yield the latency of images of growing size, at five a second."""
+    with closing(Stage()) as stage, depth_node(request, folder, 'cloud_stride:=2') as node:
+        stage.listen(LISTENING['depth'])
+        stage.wait_until_heard(node.log)
+        for width, height in CURVE:
+            window = stage.run(node.pid, (width, height), 5.0, seconds)
+            yield latency_row(f'{LATENCY} {width}x{height} raw, 5 Hz, depth', window)
+
+
+def cameras(request: Request, folder: Path, seconds: float) -> Iterator[Row]:
+    """Yield how many images a second one process answers, from more and more cameras."""
+    for count in CAMERAS:
+        names = [f'camera{index}' for index in range(count)]
+        with closing(Stage(names)) as stage, depth_node(request, folder, f'cameras:={json.dumps(names)}') as node:
+            stage.listen(LISTENING['depth'])
+            stage.wait_until_heard(node.log)
+            window = stage.run(node.pid, (640, 480), 10.0, seconds)
+        figures = {'sent 1/s': window.sent / seconds, 'processor': window.cpu_s / seconds}
+        answered = len(window.latencies_ms) / seconds
+        yield Row(f'{THROUGHPUT} {count} camera{"s" * (count > 1)} in one process', answered, '1/s', figures=figures)
+
+
+def latency_row(what: str, window: Window) -> Row:
+    """Return a window as a row: the median latency with all else beside it."""
+    p50, p95, p99 = percentiles(window.latencies_ms)
+    dropped = window.sent - len(window.latencies_ms) if window.latencies_ms else math.nan
+    share = window.cpu_s / window.seconds
+    return Row(what, p50, 'ms', figures={'p95': p95, 'p99': p99, 'dropped': dropped, 'processor': share})
+
+
+def percentiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """Return the 50th, 95th and 99th percentile; NaN of nothing."""
+    if not values:
+        return math.nan, math.nan, math.nan
+    p50, p95, p99 = np.percentile(values, [50, 95, 99]).tolist()
+    return p50, p95, p99
