@@ -84,7 +84,7 @@ def fit(recipe: Recipe) -> Run:
         L.seed_everything(recipe.seed, verbose=False)
         module = DepthTraining(recipe, make_networks(recipe))
         if os.environ.get('LOCAL_RANK', '0') == '0':
-            check_memory(module, available_bytes(accelerator_of(recipe)))
+            check_memory(module, available_bytes(accelerator_of(recipe), _gpu(recipe.device)))
         data = ClipData(recipe)
         trainer = make_trainer(recipe, state, data, partial(save_average, module=module, data=data))
         with interruptions_as_before():

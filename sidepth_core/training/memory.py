@@ -186,10 +186,15 @@ def check_memory(module: DepthTraining, available: int | None) -> StepMemory:
     )
 
 
-def available_bytes(device: str) -> int | None:
-    """Return the memory that is free for this process on 'cpu' or 'cuda'; None where the system does not say."""
+def available_bytes(device: str, gpu: int | None = None) -> int | None:
+    """Return the memory that is free for this process on 'cpu' or 'cuda'; None where the system does not say.
+
+    Args:
+        device: 'cpu' or 'cuda'.
+        gpu: Number of the GPU; None is that of this process among those that train together.
+    """
     if device == 'cuda':
-        return int(torch.cuda.mem_get_info(int(os.environ.get('LOCAL_RANK', '0')))[0])
+        return int(torch.cuda.mem_get_info(int(os.environ.get('LOCAL_RANK', '0')) if gpu is None else gpu)[0])
     if not sys.platform.startswith('linux'):
         return None
     fields = dict(line.split(':', 1) for line in MEMINFO.read_text(encoding='ascii').splitlines())
