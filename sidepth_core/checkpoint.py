@@ -1,5 +1,7 @@
 """Checkpoints: a directory with model.safetensors (the weights) and model.json (everything else about them).
 
+A folder of the `transformers` library (config.json, preprocessor_config.json, model.safetensors) is read as one too.
+
 The pose network, which only training and evaluation need, lies in pose.safetensors beside them, or is left out.
 
 Saving is atomic. New weights are first written beside the old ones under the name of their digest; replacing
@@ -14,6 +16,7 @@ import json
 import os
 import re
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,10 +27,16 @@ from torch import Tensor, nn
 
 from sidepth_core.checkpoint_info import FORMAT, CheckpointInfo
 from sidepth_core.errors import CheckpointError, ConfigError
+from sidepth_core.foundation_checkpoint import describe_folder, empty_network, load_folder
 from sidepth_core.hub import hub_answers
-from sidepth_core.models import DepthNet, PoseNet
+from sidepth_core.models import DepthNet, DepthNetwork, PoseNet
 from sidepth_core.models.dabnet import load_dabnet_state_dict
-from sidepth_core.models.state_dicts import check_tensors, shapes_of
+from sidepth_core.models.foundation import is_foundation
+from sidepth_core.models.foundation.adapters import add_adapters, merge_adapters
+from sidepth_core.models.foundation.folder import CARD_FILE, CONFIG_FILE, PROCESSOR_FILES
+from sidepth_core.models.foundation.loading import WEIGHTS_PATTERN, weights_files, weights_sha256, weights_stamp
+from sidepth_core.models.foundation.network import FoundationNet
+from sidepth_core.models.state_dicts import check_tensors
 from sidepth_core.structured_text import read_json
 
 __all__ = [
@@ -55,6 +64,10 @@ DIGEST_FIELDS = {WEIGHTS_FILE: 'weights_sha256', POSE_FILE: 'pose_sha256'}
 """Fields of model.json that hold the SHA-256 of the files with weights."""
 
 HUB = 'hf://'
+SHARDED = (WEIGHTS_PATTERN, 'model.safetensors.index.json')
+"""Files of large models of `transformers`."""
+BASE_FOLDER = 'base'
+"""Where the weights that adapters belong to may lie within their checkpoint; else they lie where it says."""
 RUN_FOLDERS = ('best', 'last')
 """Where a training run keeps its checkpoints; the first that is there is taken."""
 
@@ -76,7 +89,7 @@ class Checkpoint(NamedTuple):
         info: Model, sizes, scale, training data.
     """
 
-    depth_net: DepthNet
+    depth_net: DepthNetwork
     pose_net: PoseNet | None
     info: CheckpointInfo
 
@@ -118,22 +131,25 @@ def load_checkpoint(path: str | Path | None = None, *, pose: bool = True) -> Che
     """Read a checkpoint; no code from it runs and nothing global changes.
 
     Args:
-        path: A directory, one of its files, the folder of a training run (its best checkpoint, else its last),
-            hf://ORGANISATION/REPOSITORY[/FOLDER][@REVISION], the name of one that comes with the package ('small'), or
-            None or 'default' for the first of these.
+        path: A directory, one of its files, the folder of a training run (its best checkpoint, else its last), a folder
+            of `transformers`, hf://ORGANISATION/REPOSITORY[/FOLDER][@REVISION] with one of these, the name of one that
+            comes with the package ('small'), or None or 'default' for the first of these.
         pose: Whether the pose network is wanted; without, it is left where it is.
 
     Raises:
         CheckpointError: If it is missing, damaged, of a newer format, or not of the model that it claims to be.
     """
     directory = locate_checkpoint(path)
+    if holds_foundation(directory):
+        network, info = load_folder(directory, _source(path))
+        return Checkpoint(network, None, info)
     info, tensors = _read(directory, pose=pose)
     pose_tensors = {name: tensors.pop(name) for name in list(tensors) if name.startswith(POSE_PREFIX)}
     pose_net = None
     # On the meta device, where no time would go into weights that are replaced at once, torch imports its compiler.
     with torch.random.fork_rng(devices=[]):
         try:
-            depth_net = make_depth_net(info)
+            depth_net = _unfilled(info, directory)
             if pose and pose_tensors:
                 pose_net = PoseNet(info.pose_backbone, size=(info.pose_height, info.pose_width))
         except ConfigError as error:
@@ -142,6 +158,9 @@ def load_checkpoint(path: str | Path | None = None, *, pose: bool = True) -> Che
     if pose_net is not None:
         says = f'(pose_backbone {info.pose_backbone!r} says {INFO_FILE})'
         _fill(pose_net, pose_tensors, POSE_PREFIX, f'{directory / POSE_FILE} {says}')
+    if isinstance(depth_net, FoundationNet) and depth_net.foundation.adapter_rank:
+        merge_adapters(depth_net)
+        info = replace(info, foundation=depth_net.foundation)
     return Checkpoint(depth_net, pose_net, info)
 
 
@@ -169,11 +188,16 @@ def load_info(path: str | Path | None = None) -> CheckpointInfo:
     Raises:
         CheckpointError: If it is missing, damaged or of a newer format.
     """
-    return _read_info(locate_checkpoint(path) / INFO_FILE)[0]
+    directory = locate_checkpoint(path)
+    if holds_foundation(directory):
+        return describe_folder(directory, _source(path))
+    return _read_info(directory / INFO_FILE)[0]
 
 
 def load_digest(path: str | Path | None = None) -> str:
     """Return the SHA-256 of a checkpoint's weights as its description has it: another one there is another model.
+
+    For a folder of `transformers`, which has none, it is one of its weights' sizes and times.
 
     Args:
         path: As load_checkpoint takes it.
@@ -181,13 +205,21 @@ def load_digest(path: str | Path | None = None) -> str:
     Raises:
         CheckpointError: As load_info does.
     """
-    return _read_info(locate_checkpoint(path) / INFO_FILE)[1][WEIGHTS_FILE]
+    directory = locate_checkpoint(path)
+    if holds_foundation(directory):
+        return weights_stamp(directory)
+    return _read_info(directory / INFO_FILE)[1][WEIGHTS_FILE]
 
 
 def checkpoint_bytes(directory: Path) -> int:
     """Return how large the weights of a checkpoint are on disk, those of the pose network included."""
-    files = (directory / name for name in (WEIGHTS_FILE, POSE_FILE))
+    files = weights_files(directory) if holds_foundation(directory) else [directory / name for name in DIGEST_FIELDS]
     return sum(path.stat().st_size for path in files if path.is_file())
+
+
+def holds_foundation(directory: Path) -> bool:
+    """Return whether a directory holds a network of `transformers` as they save it, and no checkpoint of ours."""
+    return not (directory / INFO_FILE).exists() and is_foundation(directory)
 
 
 def locate_checkpoint(path: str | Path | None = None) -> Path:
@@ -199,7 +231,7 @@ def locate_checkpoint(path: str | Path | None = None) -> Path:
     if str(path).startswith(HUB):
         return _download(str(path))
     path = _built_in(path)
-    if path.name in {INFO_FILE, WEIGHTS_FILE, POSE_FILE}:
+    if path.name in {INFO_FILE, WEIGHTS_FILE, POSE_FILE, CONFIG_FILE}:
         path = path.parent
     elif path.is_file():
         hint = 'import it with `sidepth import-weights`' if path.suffix in {'.pth', '.pt'} else 'name its directory'
@@ -210,6 +242,8 @@ def locate_checkpoint(path: str | Path | None = None) -> Path:
         raise CheckpointError(
             f'no checkpoint at {str(path)!r}{where}: expected a folder with {WEIGHTS_FILE} and {INFO_FILE}'
         )
+    if holds_foundation(path):
+        return path
     missing = [name for name in (INFO_FILE, WEIGHTS_FILE) if not (path / name).exists()]
     if len(missing) == 2:
         for name in RUN_FOLDERS:
@@ -243,7 +277,8 @@ def _download(address: str) -> Path:
     if strange:
         raise CheckpointError(f'{address!r} has a part {strange[0]!r}: expected letters, digits, and . _ - in between')
     folder = '/'.join(parts[2:])
-    wanted = [f'{folder}/{name}' if folder else name for name in (INFO_FILE, WEIGHTS_FILE, POSE_FILE)]
+    names = (INFO_FILE, WEIGHTS_FILE, POSE_FILE, CONFIG_FILE, *PROCESSOR_FILES, CARD_FILE, *SHARDED)
+    wanted = [f'{folder}/{name}' if folder else name for name in names]
     online = hub_answers()
     try:
         root = snapshot_download(
@@ -252,14 +287,59 @@ def _download(address: str) -> Path:
     except (OSError, ValueError) as error:  # the Hub's own errors derive from these two
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         offline = (
-            'the Hub does not answer, and the cache does not hold it. Without a network connection, copy the folder '
-            f'with {INFO_FILE} and {WEIGHTS_FILE} here and name it, or take the one of the package (default)'
+            'the Hub does not answer, and the cache does not hold it. Without a network connection: `hf download '
+            f'{"/".join(parts[:2])} --local-dir FOLDER` where there is one, then name the copied FOLDER instead, or take '
+            'the one of the package (default)'
         )
         raise CheckpointError(f'{address!r} cannot be downloaded: {reason if online else offline}') from error
+    directory = Path(root) / folder
+    if holds_foundation(directory):
+        return directory
     missing = [name for name in wanted[:2] if not (Path(root) / name).is_file()]
     if missing:
-        raise CheckpointError(f'{address!r} holds no checkpoint: missing {" and ".join(missing)}')
-    return Path(root) / folder
+        raise CheckpointError(
+            f'{address!r} holds no checkpoint: missing {" and ".join(missing)}, or {CONFIG_FILE} of transformers'
+        )
+    return directory
+
+
+def _source(path: str | Path | None) -> str:
+    """Return the address that a folder of `transformers` came from; empty for one that lies here."""
+    return str(path) if str(path).startswith(HUB) else ''
+
+
+def weights_digest(path: str | Path) -> str:
+    """Return the SHA-256 of a checkpoint's weights, reading those of a folder of `transformers`.
+
+    Raises:
+        CheckpointError: As load_info does.
+    """
+    directory = locate_checkpoint(path)
+    return weights_sha256(directory) if holds_foundation(directory) else load_digest(directory)
+
+
+def _unfilled(info: CheckpointInfo, directory: Path) -> DepthNetwork:
+    """Return a network as the info describes it, which lacks nothing but the weights that the checkpoint stores."""
+    foundation = info.foundation
+    if foundation is None:
+        return make_depth_net(info)
+    if not foundation.adapter_rank:
+        return empty_network(foundation, info)
+    beside = directory / BASE_FOLDER
+    base = str(beside) if beside.is_dir() else foundation.base
+    wanted = f'{str(directory)!r} holds low-rank adapters only, and needs the weights that they belong to'
+    try:
+        digest, network = weights_digest(base), load_checkpoint(base, pose=False).depth_net
+    except CheckpointError as error:
+        raise CheckpointError(f'{wanted}: {error}. Copy them there, or to {str(beside)!r}') from error
+    if digest != foundation.base_sha256 or not isinstance(network, FoundationNet):
+        raise CheckpointError(
+            f'{wanted}: {base!r} has others (sha256 {digest[:12]}..., expected {foundation.base_sha256[:12]}...). '
+            f'Put those to {str(beside)!r}'
+        )
+    network.foundation = foundation
+    add_adapters(network, foundation.adapter_rank, foundation.base, foundation.base_sha256)
+    return network
 
 
 def _read(directory: Path, *, pose: bool) -> tuple[CheckpointInfo, dict[str, Tensor]]:
@@ -343,11 +423,13 @@ def _parse(weights: bytes, path: Path) -> dict[str, Tensor]:
 def _check_described(checkpoint: Checkpoint) -> None:
     """Refuse networks that are not the ones that the info describes."""
     depth_net, pose_net, info = checkpoint
-    said = [
-        ('backbone', info.backbone, depth_net.backbone),
-        ('decoder channels', info.decoder_channels, depth_net.decoder_channels),
-        ('attention', info.attention, depth_net.attention),
-    ]
+    said: list[tuple[str, object, object]] = [('backbone', info.backbone, depth_net.backbone)]
+    if isinstance(depth_net, DepthNet):
+        said.append(('decoder channels', info.decoder_channels, depth_net.decoder_channels))
+        said.append(('attention', info.attention, depth_net.attention))
+        said.append(('a network of transformers', info.foundation, None))
+    elif isinstance(depth_net, FoundationNet):
+        said.append(('foundation', info.foundation, depth_net.foundation))
     if pose_net is not None:
         said.append(('pose backbone', info.pose_backbone, pose_net.backbone))
         said.append(('pose size', (info.pose_height, info.pose_width), pose_net.size))
@@ -358,7 +440,8 @@ def _check_described(checkpoint: Checkpoint) -> None:
 
 def _tensors_of(network: nn.Module, prefix: str, *, half: bool) -> dict[str, Tensor]:
     """Return every tensor of a network to store, by its name in the file."""
-    tensors = _with_prefix(prefix, network.state_dict())
+    own = network.stored_tensors() if isinstance(network, DepthNetwork) else network.state_dict()
+    tensors = _with_prefix(prefix, own)
     broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if broken:
         raise CheckpointError(f'{len(broken)} tensors have weights that are not finite, such as {broken[0]}: not saved')
@@ -375,10 +458,12 @@ def _stored(tensor: Tensor, *, half: bool) -> Tensor:
 
 def _fill(network: nn.Module, tensors: dict[str, Tensor], prefix: str, place: str) -> None:
     """Give a network its tensors, which must be all of them, in float32, and put it in evaluation mode."""
-    check_tensors(f'weights in {place}', tensors, _with_prefix(prefix, shapes_of(network)))
+    wanted = network.stored_tensors() if isinstance(network, DepthNetwork) else network.state_dict()
+    shapes = {name: tuple(tensor.shape) for name, tensor in wanted.items()}
+    check_tensors(f'weights in {place}', tensors, _with_prefix(prefix, shapes))
     own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     own = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in own.items()}
-    network.load_state_dict(own, assign=True)
+    network.load_state_dict(own, assign=True, strict=len(own) == len(network.state_dict()))
     network.eval()
 
 

@@ -11,16 +11,19 @@ from sidepth_core.camera import Camera
 from sidepth_core.errors import ConfigError
 from sidepth_core.models import STRIDE
 from sidepth_core.models.depth_decoder import CHANNELS, check_channels
+from sidepth_core.models.foundation import FoundationInfo
 from sidepth_core.models.pose_net import POSE_BACKBONE
 
-FORMAT = 2
+FORMAT = 3
 """Version of model.json; files of a newer one are refused."""
+FORMAT_OF_OURS = 2
+"""The version that is written where nothing of a newer one is used: earlier programs read it."""
 
 LARGEST_SIDE = 8192
 """Pixels; no network is run or trained at a larger width or height."""
 
 SCALES = ('metric', 'relative')
-ZOOM_CONVENTIONS = ('invariant', 'canonical')
+ZOOM_CONVENTIONS = ('invariant', 'canonical', 'field_of_view')
 SHAPE_METRICS = ('abs_rel', 'val/abs_rel')
 """Names under which `metrics` has AbsRel of median-scaled images."""
 
@@ -30,7 +33,8 @@ class CheckpointInfo:
     """What must be known to use a checkpoint, and what a stranger wants to know before using it.
 
     Attributes:
-        backbone: Encoder of the depth network, as models.backbones.make_encoder takes it.
+        backbone: Encoder of the depth network, as models.backbones.make_encoder takes it; of a network of
+            `transformers` its model_type.
         decoder_channels: Channels of the depth network's decoder at strides 1, 2, 4, 8 and 16.
         attention: Whether its decoder has dynamic cross-attention.
         image_width: Width that the depth network was trained at, pixels.
@@ -43,15 +47,17 @@ class CheckpointInfo:
         scale: 'metric' where depth is in metres, 'relative' where it is only right up to an unknown factor.
         scale_note: Where the metres come from, or why there are none; one sentence.
         zoom_convention: 'invariant': depth is read off as it is. 'canonical': depth was trained as if every camera had
-            focal_px, so it is multiplied by the actual focal length over focal_px.
+            focal_px, so it is multiplied by the actual focal length over focal_px. 'field_of_view': it is multiplied by
+            the focal length over the width of the image.
         focal_px: Focal length of the canonical camera, pixels at the network's input whatever its size; None for
-            'invariant'.
+            the others.
         camera: A camera it was trained with; None where there were many or none was known.
         pretrained: The weights that the encoder's training started from, with their licence; empty for random ones.
         training_data: What it was trained on, a line each.
         licence: Licence of the weights, with what the training data ask for.
         versions: Versions of the software that made it.
         metrics: What it reached on validation or test data, by name.
+        foundation: What must be known of a network of `transformers`; None for ours.
         format: Version of this description.
 
     Raises:
@@ -78,7 +84,8 @@ class CheckpointInfo:
     licence: str = ''
     versions: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
-    format: int = FORMAT
+    foundation: FoundationInfo | None = None
+    format: int = FORMAT_OF_OURS
 
     def __post_init__(self) -> None:
         """Refuse what cannot be, naming every fault."""
@@ -94,7 +101,7 @@ class CheckpointInfo:
             check_channels(self.decoder_channels)
         except ConfigError as error:
             faults.append(str(error))
-        if any(length < STRIDE or length % STRIDE for length in (self.image_width, self.image_height)):
+        if not self.takes((self.image_height, self.image_width)):
             faults.append(f'image size {self.image_width}x{self.image_height} is no multiple of {STRIDE}')
         if min(self.pose_width, self.pose_height) < STRIDE:
             faults.append(f'pose size {self.pose_width}x{self.pose_height} is below {STRIDE}')
@@ -105,10 +112,28 @@ class CheckpointInfo:
             faults.append(f'depth range {self.min_depth_m:g}..{self.max_depth_m:g} m is empty')
         if self.zoom_convention == 'canonical' and not (self.focal_px and 0 < self.focal_px < math.inf):
             faults.append(f'focal_px is {self.focal_px!r}, but the canonical zoom convention needs a focal length')
-        if self.zoom_convention == 'invariant' and self.focal_px is not None:
-            faults.append(f'focal_px is {self.focal_px!r}, but the invariant zoom convention has no focal length')
+        if self.zoom_convention != 'canonical' and self.focal_px is not None:
+            faults.append(f'focal_px is {self.focal_px!r}, but zoom convention {self.zoom_convention} has none')
         if faults:
             raise ConfigError(f'checkpoint cannot be described so: {"; ".join(faults)}')
+
+    @property
+    def stride(self) -> int:
+        """What height and width of an image are best multiples of, pixels."""
+        return STRIDE if self.foundation is None else self.foundation.multiple
+
+    @property
+    def has_shift(self) -> bool:
+        """Whether inverse depth is off by an unknown shift besides an unknown scale; fine-tuning finds the shift."""
+        untouched = self.foundation is not None and not self.training_data
+        return untouched and self.foundation is not None and self.foundation.convention == 'relative'
+
+    def takes(self, size: tuple[int, int]) -> bool:
+        """Return whether the network can be run at that height and width, pixels.
+
+        Those of `transformers` bring an image to a multiple of theirs themselves.
+        """
+        return any(min(size) >= stride and not any(side % stride for side in size) for stride in (STRIDE, self.stride))
 
     @property
     def shape_error(self) -> float:
@@ -124,7 +149,11 @@ class CheckpointInfo:
         values = {name: value if math.isfinite(value) else None for name, value in self.metrics.items()}
         camera = self.camera.to_dict() if self.camera else None
         lists = {'training_data': list(self.training_data), 'decoder_channels': list(self.decoder_channels)}
-        return {**asdict(self), **lists, 'camera': camera, 'metrics': values, 'format': FORMAT}
+        fields_of_all = {**asdict(self), **lists, 'camera': camera, 'metrics': values, 'format': FORMAT}
+        if self.foundation is None:
+            del fields_of_all['foundation']
+            fields_of_all['format'] = FORMAT_OF_OURS
+        return fields_of_all
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CheckpointInfo:
@@ -170,5 +199,6 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     'training_data': lambda lines: tuple(str(line) for line in lines),
     'versions': lambda values: {name: str(value) for name, value in values.items()},
     'metrics': _metrics,
+    'foundation': lambda value: None if value is None else FoundationInfo.from_dict(value),
 }
 """What makes a field of its JSON value; text where nothing is said."""

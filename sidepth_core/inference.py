@@ -19,7 +19,7 @@ from sidepth_core.depth_maps import resize_depth
 from sidepth_core.engines import BOUND_TO_SIZE, Engine, Target, make_engine
 from sidepth_core.errors import ConfigError, ImageFormatError, ScaleError
 from sidepth_core.geometry import disparity_to_depth
-from sidepth_core.models import STRIDE, DepthNet, nearest_multiple, size_of_shape
+from sidepth_core.models import STRIDE, DepthNetwork, nearest_multiple, size_of_shape
 from sidepth_core.zoom import Size, canonical_to_metric, flip_average, zoom_average
 
 NEARLY_SQUARE = 0.1
@@ -53,7 +53,7 @@ class DepthEstimator:
 
     def __init__(
         self,
-        depth_net: DepthNet,
+        depth_net: DepthNetwork,
         info: CheckpointInfo,
         *,
         device: str | torch.device = 'auto',
@@ -71,8 +71,8 @@ class DepthEstimator:
             device: 'auto' for a GPU where there is one, else as torch names it.
             engine: One of ENGINES, or 'auto' to measure them and take the fastest.
             precision: One of PRECISIONS, or 'auto' likewise.
-            size: Height and width for the network, multiples of 32; None follows the shape of the images, with about as
-                many pixels as it was trained with.
+            size: Height and width for the network, multiples of 32 (or of the patches of a network of `transformers`);
+                None follows the shape of the images, with about as many pixels as it was trained with.
             flip: Average with the mirrored image; twice the time.
             zoom: Average with zoomed views; three times the time.
 
@@ -81,7 +81,7 @@ class DepthEstimator:
         """
         self.info = info
         self.device = choose_device(device)
-        self.size = checked_size(size or (info.image_height, info.image_width))
+        self.size = checked_size(size or (info.image_height, info.image_width), info)
         if size and (warning := size_warning(info, self.size)):
             logger.warning(warning)
         self.flip = flip
@@ -138,7 +138,7 @@ class DepthEstimator:
 
         Args:
             image: RGB, (H, W, 3) uint8, any size; rectified, unless a bent depth map will do.
-            camera: Its camera, of the same size; needed by checkpoints of the canonical zoom convention only.
+            camera: Its camera, of the same size; needed by checkpoints of another zoom convention than invariant.
 
         Returns:
             Depth along the optical axis, (H, W) float32: metres where info.scale is 'metric', else right up to an
@@ -168,11 +168,14 @@ class DepthEstimator:
         """Return the height and width at which the network sees images of these heights and widths, in one pass.
 
         It is the one given; else of about as many pixels as it was trained with, in the shape of the images, so that
-        their pixels stay square. Images of several shapes share that of their mean. The engine 'compiled' keeps the
-        size that it was made for.
+        their pixels stay square. Images of several shapes share that of their mean. A network of `transformers` sees
+        images as its own processor would have them. The engine 'compiled' keeps the size that it was made for.
         """
         if not self._follows:
             return self.size
+        if self.info.foundation is not None:
+            mean = tuple(math.exp(sum(map(math.log, sides)) / len(images)) for sides in zip(*images, strict=True))
+            return self.info.foundation.input_size(self.size, (mean[0], mean[1]))
         shape = math.exp(sum(math.log(width / height) for height, width in images) / len(images))
         height, width = self.size
         if abs(math.log(shape * height / width)) < NEARLY_SQUARE:
@@ -185,8 +188,8 @@ class DepthEstimator:
 
         Args:
             images: RGB, (B, 3, H, W), uint8, or floating point in 0..1, on any device; any size.
-            focal_px: Focal lengths of these images, (B,), pixels at their size; needed by checkpoints of the canonical
-                zoom convention only.
+            focal_px: Focal lengths of these images, (B,), pixels at their size; needed by checkpoints of another zoom
+                convention than invariant.
             size: Height and width (h, w) for the network; None for what network_size says of these images.
 
         Returns:
@@ -247,7 +250,7 @@ class DepthEstimator:
 
     def _inverse_depth(self, images: Tensor, engine: Engine) -> Tensor:
         """Return 1 / depth before any focal length counts; it is affine in disparity, so it can be averaged."""
-        canonical = self.info.zoom_convention == 'canonical'
+        canonical = self.info.zoom_convention != 'invariant'
 
         def predict(views: Tensor, share: float) -> Tensor:
             depth = disparity_to_depth(engine(views), self.info.min_depth_m, self.info.max_depth_m)
@@ -260,15 +263,18 @@ class DepthEstimator:
         return zoom_average(chosen, images) if self.zoom else chosen(images, 1.0)
 
     def _focal_factor(self, images: Tensor, focal_px: Tensor | None, size: Size) -> Tensor | None:
-        """Return what depth is multiplied by for the canonical zoom convention, (B,); None for the invariant one."""
-        reference = self.info.focal_px
-        if reference is None:
+        """Return what depth is multiplied by by its zoom convention, (B,); None for the invariant one."""
+        if self.info.zoom_convention == 'invariant':
             return None
+        reference = self.info.focal_px
         if focal_px is None:
+            known = f'of {reference:g} px' if reference else "of the image's width"
             raise ScaleError(
-                f'this checkpoint says depth for a focal length of {reference:g} px (canonical zoom convention): '
+                f'this checkpoint says depth for a focal length {known} ({self.info.zoom_convention} zoom convention): '
                 'give the camera, so that its depth can be put right'
             )
+        if reference is None:
+            return focal_px.to(self.device, torch.float32) / images.shape[-1]
         # The geometric mean of fx and fy at the network's input: a network judges distance by size in its own pixels.
         resized = math.sqrt(size[0] * size[1] / (images.shape[-1] * images.shape[-2]))
         return focal_px.to(self.device, torch.float32) * (resized / reference)
@@ -281,6 +287,11 @@ def size_warning(info: CheckpointInfo, size: Size) -> str:
         info: What is known about the weights.
         size: Height and width for the network, pixels.
     """
+    if info.foundation is not None and info.foundation.sizing == 'exact':
+        return (
+            f'network size {size[1]}x{size[0]} is resized to {info.image_width}x{info.image_height}, the only one that '
+            f'{info.backbone} takes'
+        )
     pixels = size[0] * size[1] / (info.image_width * info.image_height)
     if abs(math.log(pixels)) < math.log(MANY_PIXELS):
         return ''
@@ -309,7 +320,7 @@ def choose_device(device: str | torch.device = 'auto') -> torch.device:
     return chosen
 
 
-def checked_size(size: tuple[int, int]) -> tuple[int, int]:
+def checked_size(size: tuple[int, int], info: CheckpointInfo) -> tuple[int, int]:
     """Return a height and width that the network can take.
 
     Raises:
@@ -318,7 +329,7 @@ def checked_size(size: tuple[int, int]) -> tuple[int, int]:
     height, width = size
     if max(size) > LARGEST_SIDE:
         raise ConfigError(f'network size {width}x{height} is beyond {LARGEST_SIDE}, the largest that is run')
-    if height < STRIDE or width < STRIDE or height % STRIDE or width % STRIDE:
+    if not info.takes(size):
         raise ConfigError(
             f'network size {width}x{height} is no multiple of {STRIDE}: '
             f'the nearest is {nearest_multiple(width)}x{nearest_multiple(height)}'

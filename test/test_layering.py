@@ -15,7 +15,7 @@ FLOORS = (
     {'camera', 'images', 'precision'},
     {'geometry', 'rectify', 'stabiliser', 'gates', 'depth_maps', 'colour_maps'},
     {'models', 'losses', 'zoom'},
-    {'checkpoint', 'checkpoint_info', 'visualisation', 'outputs'},
+    {'checkpoint', 'checkpoint_info', 'foundation_checkpoint', 'visualisation', 'outputs'},
     {'data', 'engines'},
     {'augment', 'inference', 'scale'},
     {'evaluation'},

@@ -14,7 +14,7 @@ from sidepth_core.benchmarks.row import Request, Row
 from sidepth_core.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from sidepth_core.engines import FACTORIES, Engine, Target
 from sidepth_core.engines.verification import probe
-from sidepth_core.models import DepthNet
+from sidepth_core.models import DepthNet, DepthNetwork
 
 PUBLISHED_SIZES = ((192, 640), (320, 1024))
 """Height and width at which DaB-Net is published."""
@@ -55,7 +55,7 @@ def median_ms(calls: dict[str, Callable[[], object]], device: torch.device, roun
     return {label: statistics.median(values) for label, values in times.items()}
 
 
-def _cases(request: Request) -> Iterator[tuple[str, DepthNet, tuple[int, int]]]:
+def _cases(request: Request) -> Iterator[tuple[str, DepthNetwork, tuple[int, int]]]:
     """Yield name, network and image size; speed does not depend on the weights of the published network."""
     if request.checkpoint is not None or DEFAULT_CHECKPOINT.is_dir():
         checkpoint = load_checkpoint(request.checkpoint, pose=False)
@@ -73,7 +73,7 @@ def _labels(request: Request) -> list[str]:
     return ['eager float32', *(f'{name} {precision}' for name in engines for precision in ('float32', *precisions))]
 
 
-def _made(label: str, network: DepthNet, request: Request, size: tuple[int, int]) -> Engine:
+def _made(label: str, network: DepthNetwork, request: Request, size: tuple[int, int]) -> Engine:
     name, precision = label.split()
     return FACTORIES[name](copy.deepcopy(network), Target(request.device, precision, size))
 

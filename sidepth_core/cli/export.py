@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigError(f'--calibrate is for --precision int8, not for {options.precision}')
     loaded = load_checkpoint(None if options.checkpoint == 'default' else options.checkpoint, pose=False)
     info = loaded.info
-    size = checked_size(parse_size(options.size) or (info.image_height, info.image_width))
+    size = checked_size(parse_size(options.size) or (info.image_height, info.image_width), info)
     images = images_of(options.calibrate, size, options.images) if options.calibrate else []
     parity = export(loaded.depth_net, info, options.out, options.engine, options.precision, size, images)
     print(

@@ -42,6 +42,7 @@ from sidepth_core.data.bags import BagFiles, BagSource
 from sidepth_core.data.frames import Frame, FrameSource
 from sidepth_core.data.prepare import Judge, Judgement, PreparedDataset
 from sidepth_core.data.sources import open_sources
+from sidepth_core.models.foundation.folder import CONFIG_FILE as FOUNDATION_FILE
 from sidepth_core.outputs import Page
 
 STYLES = {'good': 'green', 'doubtful': 'yellow', 'bad': 'red'}
@@ -131,7 +132,7 @@ def is_checkpoint(path: str) -> bool:
     """Return whether a text names a checkpoint rather than a drive."""
     place = Path(path)
     folders = [place, *(place / name for name in RUN_FOLDERS)]
-    inside = any((folder / name).exists() for folder in folders for name in (INFO_FILE, WEIGHTS_FILE))
+    inside = any((folder / name).exists() for folder in folders for name in (INFO_FILE, WEIGHTS_FILE, FOUNDATION_FILE))
     return path.startswith(HUB) or place.name in {INFO_FILE, WEIGHTS_FILE} or place.suffix in {'.pth', '.pt'} or inside
 
 
@@ -142,6 +143,8 @@ def checkpoint_table(checkpoint: Checkpoint, directory: Path) -> Facts:
     size_mb = checkpoint_bytes(directory) / 1e6
     parameters = sum(parameter.numel() for parameter in checkpoint.depth_net.parameters()) / 1e6
     table.fact('depth network', f'{info.backbone}, {parameters:.2f} M parameters')
+    if info.foundation is not None:
+        table.fact('of transformers', f'{info.foundation.source}, which says {info.foundation.convention} depth')
     table.fact('pose network', f'{info.pose_width}x{info.pose_height}' if checkpoint.pose_net else 'none')
     table.fact('file', f'{size_mb:.1f} MB, format {info.format}')
     table.fact('image size', f'{info.image_width}x{info.image_height}')

@@ -19,7 +19,7 @@ from sidepth_core.engines.openvino_engine import openvino, openvino_gpu
 from sidepth_core.engines.torch_engines import channels_last, compiled, eager
 from sidepth_core.engines.verification import disagreement, median_ms, probe
 from sidepth_core.errors import ConfigError, did_you_mean
-from sidepth_core.models import DepthNet
+from sidepth_core.models import DepthNetwork
 
 __all__ = [
     'AUTO',
@@ -87,7 +87,7 @@ class Running(NamedTuple):
     measured: str = ''
 
 
-def make_engine(name: str, depth_net: DepthNet, target: Target) -> Running:
+def make_engine(name: str, depth_net: DepthNetwork, target: Target) -> Running:
     """Make an engine and compare it with the plain float32 network on a fixed image.
 
     One that fails, or whose numbers differ, is replaced by eager float32; the reason is logged and returned. With
@@ -138,7 +138,7 @@ def candidates(name: str, target: Target) -> list[tuple[str, str]]:
     return [(one, precision) for one in (there if name == AUTO else [name]) for precision in precisions]
 
 
-def _fastest(pairs: list[tuple[str, str]], depth_net: DepthNet, target: Target, plain: Engine) -> Running:
+def _fastest(pairs: list[tuple[str, str]], depth_net: DepthNetwork, target: Target, plain: Engine) -> Running:
     """Return the fastest of some engines and of eager float32 that agrees with it."""
     made: dict[tuple[str, str], Engine] = {('eager', 'float32'): plain}
     refused = []
@@ -161,7 +161,7 @@ def _fastest(pairs: list[tuple[str, str]], depth_net: DepthNet, target: Target, 
     return Running(made[best], *best, measured=measured)
 
 
-def _made(name: str, depth_net: DepthNet, target: Target, plain: Engine) -> Engine | str:
+def _made(name: str, depth_net: DepthNetwork, target: Target, plain: Engine) -> Engine | str:
     """Return an engine that agrees with the plain network, or what is wrong with it."""
     try:
         engine = FACTORIES[name](copy.deepcopy(depth_net), target)

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from sidepth_core.models import DepthNet
+from sidepth_core.models import DepthNetwork
 
 PRECISIONS = ('float32', 'bf16', 'fp16')
 """Number formats inside the network; input and output are float32 always."""
@@ -45,5 +45,5 @@ class Target(NamedTuple):
     size: tuple[int, int]
 
 
-Factory = Callable[[DepthNet, Target], Engine]
+Factory = Callable[[DepthNetwork, Target], Engine]
 """Makes an engine of a network in evaluation mode, which it may change and keep."""

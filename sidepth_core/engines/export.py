@@ -25,7 +25,7 @@ from sidepth_core.engines.tensorrt_export import tensorrt_plan, tensorrt_runner
 from sidepth_core.engines.verification import TOLERANCES, probe
 from sidepth_core.errors import ConfigError
 from sidepth_core.geometry import disparity_to_depth
-from sidepth_core.models import DepthNet
+from sidepth_core.models import DepthNetwork
 
 SUFFIXES = {'onnx': '.onnx', 'openvino': '.xml', 'tensorrt': '.plan'}
 """What can be written, and how its files end; OpenVINO puts the weights into a .bin beside its .xml."""
@@ -68,7 +68,7 @@ class DepthGraph(nn.Module):
 
 
 def export(
-    depth_net: DepthNet,
+    depth_net: DepthNetwork,
     info: CheckpointInfo,
     out: Path,
     engine: str,
@@ -124,7 +124,7 @@ def files_of(out: Path) -> list[Path]:
 
 
 def description(
-    depth_net: DepthNet, info: CheckpointInfo, engine: str, precision: str, size: tuple[int, int]
+    depth_net: DepthNetwork, info: CheckpointInfo, engine: str, precision: str, size: tuple[int, int]
 ) -> dict[str, str]:
     """Return what a user of the file has to know, by headings."""
     height, width = size
@@ -234,7 +234,7 @@ def _check(out: Path, engine: str, precision: str, calibration: Sequence[Tensor]
 
 
 @torch.no_grad()
-def _parity(run: Runner, depth_net: DepthNet, info: CheckpointInfo, images: Sequence[Tensor]) -> Parity:
+def _parity(run: Runner, depth_net: DepthNetwork, info: CheckpointInfo, images: Sequence[Tensor]) -> Parity:
     """Compare what runs with the plain network on some images."""
     differences = []
     for image in images:

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from sidepth_core.engines.engine import DTYPES
 from sidepth_core.engines.folding import fold_batch_norms
-from sidepth_core.models import DepthNet
+from sidepth_core.models import DepthNetwork
 
 
 class Graph(nn.Module):
-    """A DepthNet as a tensor of images in, a tensor of disparity out, both float32 whatever is inside."""
+    """A depth network as a tensor of images in, a tensor of disparity out, both float32 whatever is inside."""
 
-    def __init__(self, network: DepthNet, dtype: torch.dtype) -> None:
+    def __init__(self, network: DepthNetwork, dtype: torch.dtype) -> None:
         super().__init__()
         self.network = network
         self.dtype = dtype
@@ -27,16 +27,15 @@ class Graph(nn.Module):
         return disparity
 
 
-def graph_of(depth_net: DepthNet, precision: str = 'float32') -> Graph:
+def graph_of(depth_net: DepthNetwork, precision: str = 'float32') -> Graph:
     """Return the graph of a network in evaluation mode, which is changed: its batch norms are folded.
 
     Args:
         depth_net: The network.
-        precision: Number format of its weights; attention keeps float32.
+        precision: Number format of its weights; what needs float32 keeps it.
     """
     network = fold_batch_norms(depth_net).to(dtype=DTYPES[precision]).requires_grad_(False)
-    if network.decoder.attention is not None:
-        network.decoder.attention.branches.float()
+    network.keep_float32()
     return Graph(network, DTYPES[precision])
 
 
@@ -57,7 +56,7 @@ def record(graph: nn.Module, shape: tuple[int, int, int]) -> torch.jit.ScriptMod
     return recorded
 
 
-def weights_digest(depth_net: DepthNet) -> str:
+def weights_digest(depth_net: DepthNetwork) -> str:
     """Return the SHA-256 of a network's weights, names and shapes included."""
     digest = hashlib.sha256()
     for name, tensor in depth_net.state_dict().items():

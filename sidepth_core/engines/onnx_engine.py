@@ -16,13 +16,13 @@ from sidepth_core.engines.engine import Engine, Target
 from sidepth_core.engines.graph import graph_of, record, weights_digest
 from sidepth_core.engines.shaped import Shape, ShapedEngine
 from sidepth_core.errors import ConfigError
-from sidepth_core.models import DepthNet
+from sidepth_core.models import DepthNetwork
 
 OPSET = 17
 """Of the ONNX files: runtimes have it since 2022."""
 
 
-def onnxruntime(depth_net: DepthNet, target: Target, provider: str = '') -> Engine:
+def onnxruntime(depth_net: DepthNetwork, target: Target, provider: str = '') -> Engine:
     """Run the network on ONNX Runtime.
 
     Args:

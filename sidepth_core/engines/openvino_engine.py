@@ -13,13 +13,13 @@ from sidepth_core.engines.engine import Engine, Target
 from sidepth_core.engines.graph import graph_of, record, weights_digest
 from sidepth_core.engines.shaped import Shape, ShapedEngine
 from sidepth_core.errors import ConfigError
-from sidepth_core.models import DepthNet
+from sidepth_core.models import DepthNetwork
 
 HINTS = {'float32': 'f32', 'bf16': 'bf16', 'fp16': 'f16'}
 """OpenVINO's names of the precisions."""
 
 
-def openvino(depth_net: DepthNet, target: Target, device: str = 'CPU') -> Engine:
+def openvino(depth_net: DepthNetwork, target: Target, device: str = 'CPU') -> Engine:
     """Run the network on OpenVINO.
 
     Args:

@@ -10,28 +10,28 @@ from torch import Tensor, nn
 
 from sidepth_core.engines.engine import DTYPES, Engine, Target
 from sidepth_core.engines.folding import fold_batch_norms
-from sidepth_core.models import DepthNet
+from sidepth_core.models import DepthNetwork
 
 
-def eager(depth_net: DepthNet, target: Target) -> Engine:
+def eager(depth_net: DepthNetwork, target: Target) -> Engine:
     """Run the network as it is written: the numbers that every other engine is compared with."""
     return NetworkEngine(_converted(depth_net, target), target, torch.contiguous_format)
 
 
-def channels_last(depth_net: DepthNet, target: Target) -> Engine:
+def channels_last(depth_net: DepthNetwork, target: Target) -> Engine:
     """Fold batch norms into convolutions and lay out memory with channels innermost, as fast kernels want it."""
     network = _converted(fold_batch_norms(depth_net), target).to(memory_format=torch.channels_last)
     return _graphed(NetworkEngine(network, target, torch.channels_last), target)
 
 
-def compiled(depth_net: DepthNet, target: Target) -> Engine:
+def compiled(depth_net: DepthNetwork, target: Target) -> Engine:
     """Like channels_last, with the kernels that torch.compile writes; making it takes a minute or more."""
     network = _converted(fold_batch_norms(depth_net), target).to(memory_format=torch.channels_last)
     return _graphed(NetworkEngine(torch.compile(network, dynamic=False), target, torch.channels_last), target)
 
 
 class NetworkEngine:
-    """A DepthNet, or what torch.compile makes of one, as an engine."""
+    """A depth network, or what torch.compile makes of one, as an engine."""
 
     def __init__(
         self, network: Callable[[Tensor], tuple[Tensor]], target: Target, memory_format: torch.memory_format
@@ -90,11 +90,10 @@ def _graphed(engine: Engine, target: Target) -> Engine:
     return GraphedEngine(engine) if target.device.type == 'cuda' else engine
 
 
-def _converted(depth_net: DepthNet, target: Target) -> nn.Module:
-    """Bring a network to its device and number format; attention keeps its float32 (see cross_attention)."""
+def _converted(depth_net: DepthNetwork, target: Target) -> nn.Module:
+    """Bring a network to its device and number format; what needs float32 keeps it."""
     network = depth_net.to(device=target.device, dtype=DTYPES[target.precision])
-    if network.decoder.attention is not None:
-        network.decoder.attention.branches.float()
+    network.keep_float32()
     return network
 
 

@@ -5,29 +5,19 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from sidepth_core.errors import ImageFormatError
 from sidepth_core.models.backbones import make_encoder
 from sidepth_core.models.depth_decoder import CHANNELS, DepthDecoder
+from sidepth_core.models.depth_network import DepthNetwork, Prediction
 
 STRIDE = 32
 """Height and width of an image must be divisible by this."""
 
 
-class Prediction(NamedTuple):
-    """What DepthNet says about a batch of images.
-
-    Attributes:
-        disparity: sigma, (B, 1, H, W) float32 in (0, 1); `geometry.disparity_to_depth` turns it into depth.
-    """
-
-    disparity: Tensor
-
-
-class DepthNet(nn.Module):
+class DepthNet(DepthNetwork):
     """Depth from one image: an encoder and the decoder of DaB-Net (arXiv 2210.03952).
 
     Attributes:
@@ -78,6 +68,21 @@ class DepthNet(nn.Module):
         for part in (self.encoder, self.decoder):
             part.recompute = wanted  # type: ignore[assignment]  # an Encoder has it too
 
+    @property
+    def encoder_parameters(self) -> list[nn.Parameter]:
+        """The encoder's weights."""
+        return list(self.encoder.parameters())
+
+    @property
+    def decoder_parameters(self) -> list[nn.Parameter]:
+        """The decoder's weights."""
+        return list(self.decoder.parameters())
+
+    def keep_float32(self) -> None:
+        """Bring attention back to float32 (see cross_attention)."""
+        if self.decoder.attention is not None:
+            self.decoder.attention.branches.float()
+
     def forward(self, image: Tensor) -> Prediction:
         """Predict disparity at the size of the image.
 
@@ -98,23 +103,24 @@ class DepthNet(nn.Module):
         return Prediction(self.decoder(self.encoder(image)))
 
 
-def nearest_multiple(length: float) -> int:
-    """Return the multiple of STRIDE nearest to a length in pixels, at least STRIDE itself."""
-    return max(STRIDE, round(length / STRIDE) * STRIDE)
+def nearest_multiple(length: float, stride: int = STRIDE) -> int:
+    """Return the multiple of a stride nearest to a length in pixels, at least the stride itself."""
+    return max(stride, round(length / stride) * stride)
 
 
 @functools.lru_cache(maxsize=256)
-def size_of_shape(area: float, shape: float) -> tuple[int, int]:
-    """Return the height and width, multiples of STRIDE, that come nearest to an area and a width over height.
+def size_of_shape(area: float, shape: float, stride: int = STRIDE) -> tuple[int, int]:
+    """Return the height and width, multiples of a stride, that come nearest to an area and a width over height.
 
     Args:
         area: Pixels.
         shape: Width over height, which counts twice as much as the area.
+        stride: What both sides are multiples of, pixels.
     """
 
     def distance(size: tuple[int, int]) -> float:
         height, width = size
         return abs(math.log(width / height / shape)) + abs(math.log(height * width / area)) / 2
 
-    sides = range(STRIDE, 64 * STRIDE, STRIDE)
+    sides = range(stride, 64 * STRIDE, stride)
     return min(((height, width) for height in sides for width in sides), key=distance)

@@ -187,8 +187,9 @@ def processes_from_environment(recipe: Recipe) -> dict[str, Any]:
     world = int(os.environ.get('WORLD_SIZE', '1'))
     strategy: Any = 'auto'
     if world > 1:
-        # Supervised steps leave the pose network without a gradient.
-        unused = recipe.objective.supervised_steps > 0
+        # Supervised steps leave the pose network without a gradient; models of transformers have unused weights.
+        start = starting_info(recipe)
+        unused = recipe.objective.supervised_steps > 0 or (start is not None and start.foundation is not None)
         strategy = DDPStrategy(find_unused_parameters=unused, timeout=PREPARING_TIMEOUT)
     devices: int | list[int] = here if number is None else [number]
     return {'accelerator': accelerator, 'devices': devices, 'num_nodes': world // here, 'strategy': strategy}
@@ -204,7 +205,7 @@ def save_average(directory: Path, metrics: dict[str, float], *, module: DepthTra
         scale=scale,
         scale_note=note,
         training_data=training_data(module.recipe),
-        licence=module.recipe.licence,
+        licence=module.recipe.licence or networks.info.licence,
         versions=versions(),
         metrics=metrics,
         camera=module.learned_camera,

@@ -25,6 +25,9 @@ from sidepth_core.training.split import Source
 CAMERA_RATE = 3e-3
 """Step size of the logarithm of a learned focal length: from webcam to telephoto in a few hundred steps."""
 
+SCALE_RATE = 1e-2
+"""Step size of the logarithm of a foundation model's scale: tenfold in a few hundred steps."""
+
 SCORES = ('val/photometric', 'val/abs_rel', 'val/abs_rel_unscaled', 'val/speed')
 """What is measured on validation clips: view synthesis error, AbsRel median-scaled and in metres, metres of motion."""
 
@@ -198,12 +201,14 @@ class DepthTraining(L.LightningModule):
         """Return Adam, and the schedule that is a function of the step alone."""
         settings, steps = self.recipe.optimiser, self.recipe.steps
         networks, rate, decay = self.networks, settings.learning_rate, settings.weight_decay
-        encoder = networks.depth_net.encoder
+        depth_net = networks.depth_net
         groups: list[dict[str, Any]] = [
-            {'params': list(networks.depth_net.decoder.parameters()), 'lr': rate, 'weight_decay': decay},
-            {'params': list(encoder.parameters()), 'lr': settings.encoder_rate * rate, 'weight_decay': decay},
+            {'params': depth_net.decoder_parameters, 'lr': rate, 'weight_decay': decay},
+            {'params': depth_net.encoder_parameters, 'lr': settings.encoder_rate * rate, 'weight_decay': decay},
             {'params': list(networks.pose_net.parameters()), 'lr': settings.pose_rate * rate, 'weight_decay': decay},
         ]
+        if scale := depth_net.scale_parameters:
+            groups.append({'params': scale, 'lr': SCALE_RATE})
         if self._uncalibrated is not None:
             groups.append({'params': list(networks.camera.parameters()), 'lr': CAMERA_RATE})
         optimiser = torch.optim.Adam(groups)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -10,10 +11,21 @@ import torch
 from torch import Tensor, nn
 
 from sidepth_core.camera import Camera
-from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, load_checkpoint, make_depth_net
+from sidepth_core.checkpoint import (
+    HUB,
+    Checkpoint,
+    CheckpointInfo,
+    load_checkpoint,
+    locate_checkpoint,
+    make_depth_net,
+    weights_digest,
+)
+from sidepth_core.errors import ConfigError
 from sidepth_core.geometry import disparity_to_depth
 from sidepth_core.inference import size_warning
-from sidepth_core.models import DepthNet, PoseNet
+from sidepth_core.models import DepthNet, DepthNetwork, PoseNet
+from sidepth_core.models.foundation.adapters import add_adapters
+from sidepth_core.models.foundation.network import FoundationNet
 from sidepth_core.models.pretrained import describe_weights
 from sidepth_core.training.settings import Recipe
 from sidepth_core.zoom import Size, canonical_to_metric, focal_length
@@ -73,7 +85,7 @@ class Networks(nn.Module):
         info: What the networks are.
     """
 
-    def __init__(self, depth_net: DepthNet, pose_net: PoseNet, info: CheckpointInfo) -> None:
+    def __init__(self, depth_net: DepthNetwork, pose_net: PoseNet, info: CheckpointInfo) -> None:
         super().__init__()
         # Channels last: convolutions on tensor cores, on AMX and in oneDNN want it, and none is slower for it.
         self.depth_net = depth_net.to(memory_format=torch.channels_last)
@@ -93,6 +105,8 @@ class Networks(nn.Module):
         The images have the size that the networks are trained at, as K has.
         """
         depth_m = disparity_to_depth(disparity, self.info.min_depth_m, self.info.max_depth_m)
+        if self.info.zoom_convention == 'field_of_view':
+            return canonical_to_metric(depth_m, K[:, 0, 0], self.info.image_width)
         if self.info.focal_px is None:
             return depth_m
         return canonical_to_metric(depth_m, focal_length(K), self.info.focal_px)
@@ -112,26 +126,60 @@ def make_networks(recipe: Recipe) -> Networks:
         info = recipe.model.describe(None)
         size = (info.pose_height, info.pose_width)
         pretrained = str(recipe.model.pretrained)
-        depth_net = make_depth_net(info, pretrained)
-        depth_net.recompute = recipe.model.recompute
+        fresh = make_depth_net(info, pretrained)
+        fresh.recompute = recipe.model.recompute
         pose_net = PoseNet(info.pose_backbone, pretrained='hub' if pretrained == 'hub' else 'none', size=size)
         source = describe_weights(pretrained, info.backbone, recipe.model.pretrained_licence)
-        return Networks(depth_net, pose_net, replace(info, pretrained=source))
+        return Networks(fresh, pose_net, replace(info, pretrained=source))
     start = starting_checkpoint(recipe)
     info = recipe.model.describe(start.info)
     if warning := size_warning(start.info, (info.image_height, info.image_width)):
         logger.warning(warning)
-    depth_net = start.depth_net
-    wanted, had = ((each.backbone, each.decoder_channels, each.attention) for each in (info, depth_net))
-    if wanted != had:
-        depth_net = make_depth_net(info)
-        if info.backbone == start.info.backbone:
-            depth_net.encoder = start.depth_net.encoder
+    _check_convention(info, recipe)
+    depth_net = _as_described(start.depth_net, info)
+    info = _tuned(depth_net, info, recipe)
     depth_net.recompute = recipe.model.recompute
     kept = start.pose_net is not None and start.pose_net.backbone == info.pose_backbone
     pose_net = start.pose_net if start.pose_net is not None and kept else PoseNet(info.pose_backbone)
     pose_net.size = (info.pose_height, info.pose_width)
     return Networks(depth_net, pose_net, info)
+
+
+def _as_described(depth_net: DepthNetwork, info: CheckpointInfo) -> DepthNetwork:
+    """Return a network as the info has it: the one of the start, or a fresh one, with its encoder where that fits."""
+    if not isinstance(depth_net, DepthNet):
+        return depth_net
+    wanted, had = ((each.backbone, each.decoder_channels, each.attention) for each in (info, depth_net))
+    if wanted == had:
+        return depth_net
+    fresh = make_depth_net(info)
+    if info.backbone == depth_net.backbone:
+        fresh.encoder = depth_net.encoder
+    return fresh
+
+
+def _check_convention(info: CheckpointInfo, recipe: Recipe) -> None:
+    if info.zoom_convention == 'field_of_view' and recipe.augment.shapes:
+        raise ConfigError(f'augment.shapes cannot be used with {info.backbone}, which sees images of one shape only')
+
+
+def _tuned(depth_net: DepthNetwork, info: CheckpointInfo, recipe: Recipe) -> CheckpointInfo:
+    """Let those weights learn that the recipe says, and return what the network is then."""
+    if recipe.model.tune == 'decoder':
+        for parameter in depth_net.encoder_parameters:
+            parameter.requires_grad = False
+    if recipe.model.tune != 'adapters':
+        return info
+    if not isinstance(depth_net, FoundationNet):
+        raise ConfigError(
+            f'model.tune adapters is for networks of transformers, and {recipe.checkpoint!r} is one of ours: '
+            'choose whole or decoder'
+        )
+    place = recipe.checkpoint
+    if not place.startswith(HUB):
+        place = str(locate_checkpoint(place).resolve())
+    add_adapters(depth_net, recipe.model.adapter_rank, place, weights_digest(place))
+    return replace(info, foundation=depth_net.foundation)
 
 
 def starting_checkpoint(recipe: Recipe) -> Checkpoint:
@@ -166,7 +214,8 @@ class Average(nn.Module):
     def __init__(self, networks: Networks, decay: float) -> None:
         super().__init__()
         self.decay = decay
-        self.networks = Networks(*_copies(networks), networks.info)
+        nets = copy.deepcopy((networks.depth_net, networks.pose_net))
+        self.networks = Networks(*nets, networks.info)
         self.networks.load_state_dict(networks.state_dict())
         self.networks.requires_grad_(requires_grad=False).eval()
 
@@ -183,12 +232,6 @@ class Average(nn.Module):
         torch._foreach_lerp_([own[name] for name in floating], [other[name] for name in floating], 1 - decay)
         for name in own.keys() - set(floating):
             own[name].copy_(other[name])
-
-
-def _copies(networks: Networks) -> tuple[DepthNet, PoseNet]:
-    info = networks.info
-    depth_net = make_depth_net(info)
-    return depth_net, PoseNet(info.pose_backbone, size=networks.pose_net.size)
 
 
 def native_bf16(device: torch.device) -> bool:

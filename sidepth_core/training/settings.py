@@ -108,6 +108,9 @@ class ModelSettings:
         pretrained: What encoders start from: 'none' (random weights), 'hub' (the ImageNet weights that timm names for
             both, downloaded once), or a file of weights for the depth network's (.safetensors, .pth, .bin); unused with
             a checkpoint.
+        tune: What of the depth network learns: 'whole', 'decoder' (all but its encoder), or 'adapters' (low-rank ones
+            in the encoder of a network of `transformers`; the checkpoint then holds only them).
+        adapter_rank: Rank of the adapters.
         pretrained_licence: Licence of those weights; it is noted in the checkpoint.
         min_depth_m: Nearest depth that can be said, metres.
         max_depth_m: Farthest depth, metres.
@@ -132,6 +135,8 @@ class ModelSettings:
     attention: bool | None = None
     pose_backbone: str | None = None
     pretrained: bool | str = 'none'
+    tune: Literal['whole', 'decoder', 'adapters'] = 'whole'
+    adapter_rank: int = 16
     pretrained_licence: str = ''
     min_depth_m: float = 0.1
     max_depth_m: float = 100.0
@@ -160,6 +165,8 @@ class ModelSettings:
             for name in ('width', 'height', 'pose_width', 'pose_height')
             if (value := getattr(self, name)) is not None and value > LARGEST_SIDE
         ]
+        if self.adapter_rank < 1:
+            faults.append(f'adapter_rank {self.adapter_rank!r} is not positive')
         if self.focal_px is not None and self.zoom_convention != 'canonical':
             faults.append('focal_px is only for zoom_convention: canonical')
         refuse('model', faults)
@@ -167,6 +174,11 @@ class ModelSettings:
     def describe(self, start: CheckpointInfo | None) -> CheckpointInfo:
         """Return what the networks of the run are: these settings; where they are null, the starting checkpoint's."""
         base = start or CheckpointInfo(backbone='hrnet18', image_width=640, image_height=192)
+        if base.foundation is not None and self.backbone not in {None, base.backbone}:
+            raise ConfigError(
+                f'model.backbone {self.backbone!r} is none that the checkpoint to start from can take: it is a '
+                f'{base.backbone} of transformers. Leave it null'
+            )
         width = self.width or base.image_width
         convention = self.zoom_convention or base.zoom_convention
         focal_px = self.focal_px
@@ -186,6 +198,8 @@ class ModelSettings:
             max_depth_m=start.max_depth_m if start else self.max_depth_m,
             zoom_convention=convention,
             focal_px=focal_px,
+            licence=base.licence if base.foundation else '',
+            foundation=base.foundation,
         )
 
 

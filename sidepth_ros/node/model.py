@@ -75,8 +75,13 @@ class Model(NamedTuple):
             size: Height and width (h, w) for the network.
         """
         height, width = size
-        areas = [image.shape[-2] * image.shape[-1] for image in images]
-        scaled = [focal * math.sqrt(height * width / area) for focal, area in zip(focal_px, areas, strict=True)]
+        # Depth by the field of view counts widths, and pixels are square as they come.
+        by_width = self.estimator.info.zoom_convention == 'field_of_view'
+        shrunk = [
+            width / image.shape[-1] if by_width else math.sqrt(height * width / (image.shape[-2] * image.shape[-1]))
+            for image in images
+        ]
+        scaled = [focal * factor for focal, factor in zip(focal_px, shrunk, strict=True)]
         return Sight(
             torch.cat([resized_image(image, height, width) for image in images]),
             torch.tensor(scaled, device=self.device),
@@ -116,7 +121,7 @@ def make_scale(settings: Settings, info: CheckpointInfo) -> ScaleSource | MeterS
             settings.scale_filter,
             metric_weights=metric,
             shape_error=info.shape_error,
-            fit_shift=settings.range_shift,
+            fit_shift=settings.range_shift or info.has_shift,
             min_distance_m=settings.odometry_distance,
         )
     return make_scale_source(settings.scale_source, metric_weights=metric, factor=settings.scale_factor)
