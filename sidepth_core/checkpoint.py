@@ -288,8 +288,8 @@ def _download(address: str) -> Path:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         offline = (
             'the Hub does not answer, and the cache does not hold it. Without a network connection: `hf download '
-            f'{"/".join(parts[:2])} --local-dir FOLDER` where there is one, then name the copied FOLDER instead, or take '
-            'the one of the package (default)'
+            f'{"/".join(parts[:2])} --local-dir FOLDER` where there is one, then name the copied FOLDER instead, or '
+            'take the one of the package (default)'
         )
         raise CheckpointError(f'{address!r} cannot be downloaded: {reason if online else offline}') from error
     directory = Path(root) / folder
