@@ -66,7 +66,7 @@ def test_a_run_that_cannot_fit_is_refused_before_it_prepares_anything(
     module = training()
     needed = step_memory(module)
     free = needed.weights + 5 * needed.clip
-    monkeypatch.setattr(fitting, 'available_bytes', lambda _: free)
+    monkeypatch.setattr(fitting, 'available_bytes', lambda _device, _gpu: free)
     optimiser = replace(DEBUG.optimiser, batch_size=12)
     recipe = replace(DEBUG, out=str(tmp_path / 'run'), optimiser=optimiser, precision='float32')
     message = r'12 clips.*are free.*batch_size 5 --optimiser.accumulate 3.*recompute true'
