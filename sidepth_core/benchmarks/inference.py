@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,10 @@ from sidepth_core.benchmarks.row import Request, Row
 from sidepth_core.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from sidepth_core.engines import FACTORIES, Engine, Target
 from sidepth_core.engines.verification import probe
+from sidepth_core.errors import ConfigError
 from sidepth_core.models import DepthNet, DepthNetwork
+
+logger = logging.getLogger(__name__)
 
 PUBLISHED_SIZES = ((192, 640), (320, 1024))
 """Height and width at which DaB-Net is published."""
@@ -27,7 +31,7 @@ def rows(request: Request) -> Iterator[Row]:
     for name, network, size in _cases(request):
         height, width = size
         image = probe(height, width).to(request.device)
-        engines = {label: _made(label, network, request, size) for label in _labels(request)}
+        engines = dict(_makeable(network, request, size))
         medians = median_ms({label: _call(engine, image) for label, engine in engines.items()}, request.device)
         plain, *others = medians
         yield Row(f'{name} {width}x{height}, {plain}', medians[plain], 'ms', note=_where(request))
@@ -73,9 +77,20 @@ def _labels(request: Request) -> list[str]:
     return ['eager float32', *(f'{name} {precision}' for name in engines for precision in ('float32', *precisions))]
 
 
-def _made(label: str, network: DepthNetwork, request: Request, size: tuple[int, int]) -> Engine:
+def _makeable(network: DepthNetwork, request: Request, size: tuple[int, int]) -> Iterator[tuple[str, Engine]]:
+    """Yield each engine that can be made here; of the others, say why not."""
+    for label in _labels(request):
+        if engine := _made(label, network, request, size):
+            yield label, engine
+
+
+def _made(label: str, network: DepthNetwork, request: Request, size: tuple[int, int]) -> Engine | None:
     name, precision = label.split()
-    return FACTORIES[name](copy.deepcopy(network), Target(request.device, precision, size))
+    try:
+        return FACTORIES[name](copy.deepcopy(network), Target(request.device, precision, size))
+    except ConfigError as error:
+        logger.warning('%s is left out: %s', label, error)
+        return None
 
 
 def _call(engine: Engine, image: Tensor) -> Callable[[], object]:

@@ -14,6 +14,7 @@ pytest.importorskip('rclpy', reason='rclpy is not installed: `make setup` brings
 from torch import Tensor
 
 from sidepth_core.camera import Camera
+from sidepth_core.checkpoint import CheckpointInfo
 from sidepth_core.depth_maps import rays
 from sidepth_core.rectify import distort, rectification_grid, rectified_camera
 from sidepth_core.scale import make_scale_source
@@ -31,6 +32,7 @@ class BrightnessEstimator:
     """Stands where the network stands: depth is 1 m for black to 11 m for white, at half the size of the image."""
 
     device = torch.device('cpu')
+    info = CheckpointInfo('hrnet18', 64, 64)
 
     def __init__(self, *, far: float = 100.0, one_sided: bool = False) -> None:
         self.far = far
