@@ -82,8 +82,13 @@ class Request:
         return torch.from_numpy(self._request.get_output_tensor(0).data).clone()
 
 
+@functools.cache
 def openvino_core() -> Any:  # noqa: ANN401  # as above
-    """Return OpenVINO's entry.
+    """Return OpenVINO's entry, the only one of the process, which is never freed.
+
+    An entry gives its thread a stack for signal handlers, and puts back the one before when it is freed. Of two that
+    are freed in the order in which they were made, the second puts back that of the first, which is gone: the next
+    signal, such as Ctrl-C, would end in a segmentation fault.
 
     Raises:
         ConfigError: If it is not installed.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from sidepth_core import engines
 from sidepth_core.engines import Target, make_engine
 from sidepth_core.engines.folding import fold_batch_norms
+from sidepth_core.engines.openvino_engine import openvino_core
 from sidepth_core.engines.verification import disagreement, probe
 from sidepth_core.errors import ConfigError
 from sidepth_core.models import DepthNet
@@ -41,7 +44,8 @@ def installed(engine: str) -> None:
 
 
 def openvino_capabilities() -> list[str]:
-    return list(pytest.importorskip('openvino').Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES'))
+    pytest.importorskip('openvino', reason='openvino is not installed')
+    return list(openvino_core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES'))
 
 
 @pytest.fixture(autouse=True)
@@ -101,6 +105,28 @@ def test_a_network_without_attention_is_recorded_too() -> None:
     net = DepthNet('tf_efficientnet_lite0', attention=False).eval()
     running = make_engine('openvino', copy.deepcopy(net), TARGET)
     assert (running.name, running.note) == ('openvino', '')
+
+
+TWO_FREED = """
+import copy, signal, torch
+from sidepth_core.engines import Target, make_engine
+from sidepth_core.models import DepthNet
+net = DepthNet('tf_efficientnet_lite0').eval()
+made = [make_engine('openvino', copy.deepcopy(net), Target(torch.device('cpu'), 'float32', (64, 96))) for _ in range(2)]
+assert [one.name for one in made] == ['openvino'] * 2, made
+del made[0]
+del made[0]
+came = []
+signal.signal(signal.SIGINT, lambda *_: came.append('SIGINT'))
+signal.raise_signal(signal.SIGINT)
+print(*came)
+"""
+
+
+def test_a_signal_is_handled_after_two_engines_of_openvino_are_freed() -> None:
+    pytest.importorskip('openvino', reason='openvino is not installed')
+    done = subprocess.run([sys.executable, '-c', TWO_FREED], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, 'SIGINT\n'), done.stderr
 
 
 @pytest.mark.parametrize('backbone', BACKBONES)
