@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,7 +90,8 @@ def export(
             activations, the others are compared.
 
     Raises:
-        ConfigError: If that cannot be written here, or the file's depth differs too much: then no file is left.
+        ConfigError: If that cannot be written here, or the file's depth differs too much: then what was there before
+            is left as it was.
     """
     _check(out, engine, precision, calibration)
     fitted = [image for index, image in enumerate(calibration) if index % 4]
@@ -98,23 +100,22 @@ def export(
     shape = (1, *size)
     facts = description(depth_net, info, engine, precision, size)
     out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        run = WRITERS[engine](model, shape, out, precision, facts, fitted)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix='.export-') as folder:
+        staged = Path(folder) / out.name
+        run = WRITERS[engine](Job(model, shape, staged, precision, facts, fitted))
         parity = _parity(run, depth_net, info, compared)
         if not parity.most <= ALLOWED[precision]:
-            raise ConfigError(  # noqa: TRY301  # the files go in one place, whatever went wrong
+            raise ConfigError(
                 f'{engine} in {precision}: 5 % of the depths differ by more than {parity.most:.1%} from the plain '
                 f'network, allowed are {ALLOWED[precision]:.0%}: nothing is written; take another precision'
             )
-    except BaseException:
-        for path in files_of(out):
-            path.unlink(missing_ok=True)
-        raise
-    facts['parity'] = (
-        f'relative difference of depth from PyTorch float32: median {parity.median:.2g}, '
-        f'95 % below {parity.most:.2g}, largest {parity.worst:.2g}'
-    )
-    out.with_suffix('.json').write_text(f'{json.dumps(facts, indent=2)}\n', encoding='utf-8')
+        facts['parity'] = (
+            f'relative difference of depth from PyTorch float32: median {parity.median:.2g}, '
+            f'95 % below {parity.most:.2g}, largest {parity.worst:.2g}'
+        )
+        staged.with_suffix('.json').write_text(f'{json.dumps(facts, indent=2)}\n', encoding='utf-8')
+        for path, final in zip(files_of(staged), files_of(out), strict=True):
+            path.replace(final)
     return parity
 
 
@@ -135,6 +136,8 @@ def description(
             f'multiply depth by sqrt(fx * fy) / {info.focal_px:g}, fx and fy in pixels of the resized image '
             '(canonical zoom convention)'
         )
+    elif info.zoom_convention != 'invariant':
+        focal = 'multiply depth by sqrt(fx * fy) over the width of the image, all in its pixels (field of view)'
     return {
         'input': f'image: float32 (1, 3, {height}, {width}), RGB planes, 0..1 (divide by 255; no mean, no deviation), '
         'rectified, resized bilinearly with antialiasing',
@@ -155,58 +158,58 @@ def description(
 Runner = Callable[[Tensor], Tensor]
 
 
-def _write_onnx(
-    model: DepthGraph,
-    shape: tuple[int, int, int],
-    out: Path,
-    precision: str,
-    facts: dict[str, str],
-    fitted: list[Tensor],
-) -> Runner:
+class Job(NamedTuple):
+    """What a writer is given; it returns what runs the file that it has written.
+
+    Attributes:
+        model: From image to depth.
+        shape: Number of images, height and width.
+        out: The file.
+        precision: One of PRECISIONS of its engine.
+        facts: What a user of the file has to know, by headings.
+        fitted: Images (1, 3, h, w) in 0..1 for the ranges of int8.
+    """
+
+    model: DepthGraph
+    shape: tuple[int, int, int]
+    out: Path
+    precision: str
+    facts: dict[str, str]
+    fitted: list[Tensor]
+
+
+def _write_onnx(job: Job) -> Runner:
     import onnx  # noqa: PLC0415  # an extra
 
     package = onnxruntime_module()
-    content = onnx_model(model, shape, 'depth')
-    if precision == 'int8':
-        content = quantised(content, fitted)
+    content = onnx_model(job.model, job.shape, 'depth')
+    if job.precision == 'int8':
+        content = quantised(content, job.fitted)
     file = onnx.load_from_string(content)
-    onnx.helper.set_model_props(file, facts)
-    onnx.save(file, str(out))
-    session = package.InferenceSession(str(out), providers=['CPUExecutionProvider'])
+    onnx.helper.set_model_props(file, job.facts)
+    onnx.save(file, str(job.out))
+    session = package.InferenceSession(str(job.out), providers=['CPUExecutionProvider'])
     return lambda image: torch.from_numpy(session.run(['depth'], {'image': image.numpy()})[0])
 
 
-def _write_openvino(
-    model: DepthGraph,
-    shape: tuple[int, int, int],
-    out: Path,
-    precision: str,
-    facts: dict[str, str],
-    fitted: list[Tensor],
-) -> Runner:
+def _write_openvino(job: Job) -> Runner:
     core = openvino_core()
-    if precision == 'int8':
-        converted: Any = core.read_model(quantised(onnx_model(model, shape, 'depth'), fitted))
+    if job.precision == 'int8':
+        converted: Any = core.read_model(quantised(onnx_model(job.model, job.shape, 'depth'), job.fitted))
     else:
-        converted = openvino_model(model, shape, 'depth')
-    for heading, fact in facts.items():
+        converted = openvino_model(job.model, job.shape, 'depth')
+    for heading, fact in job.facts.items():
         converted.set_rt_info(fact, ['sidepth', heading.replace(' ', '_')])
-    openvino_module().save_model(converted, str(out), compress_to_fp16=precision == 'fp16')
-    hint = {'INFERENCE_PRECISION_HINT': 'bf16' if precision == 'bf16' else 'f32'}
-    compiled = core.compile_model(str(out), 'CPU', hint)
+    openvino_module().save_model(converted, str(job.out), compress_to_fp16=job.precision == 'fp16')
+    hint = {'INFERENCE_PRECISION_HINT': 'bf16' if job.precision == 'bf16' else 'f32'}
+    compiled = core.compile_model(str(job.out), 'CPU', hint)
     return lambda image: torch.from_numpy(compiled({'image': image.numpy()})['depth'].copy())
 
 
-def _write_tensorrt(
-    model: DepthGraph,
-    shape: tuple[int, int, int],
-    out: Path,
-    precision: str,
-    facts: dict[str, str],  # noqa: ARG001  # a plan has no place for them but the JSON file
-    fitted: list[Tensor],  # noqa: ARG001  # for int8, which is not written
-) -> Runner:
-    out.write_bytes(tensorrt_plan(lambda: onnx_model(model, shape, 'depth'), half=precision == 'fp16'))
-    return tensorrt_runner(out, shape)
+def _write_tensorrt(job: Job) -> Runner:
+    # A plan has no place for the facts but the JSON file, and int8, which would be fitted, is not among its precisions.
+    job.out.write_bytes(tensorrt_plan(lambda: onnx_model(job.model, job.shape, 'depth'), half=job.precision == 'fp16'))
+    return tensorrt_runner(job.out, job.shape)
 
 
 WRITERS = {'onnx': _write_onnx, 'openvino': _write_openvino, 'tensorrt': _write_tensorrt}

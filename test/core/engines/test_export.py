@@ -12,6 +12,7 @@ import torch
 from sidepth_core.checkpoint_info import CheckpointInfo
 from sidepth_core.engines import export as module
 from sidepth_core.engines.export import export
+from sidepth_core.engines.openvino_engine import openvino_core
 from sidepth_core.engines.verification import probe
 from sidepth_core.errors import ConfigError
 from sidepth_core.geometry import disparity_to_depth
@@ -51,10 +52,11 @@ def test_an_onnx_file_runs_by_itself_and_says_what_it_takes_and_gives(net: Depth
 
 
 def test_an_openvino_file_runs_by_itself_and_is_half_as_large_in_fp16(net: DepthNet, tmp_path: Path) -> None:
-    openvino = pytest.importorskip('openvino', reason='openvino is not installed')
+    pytest.importorskip('openvino', reason='openvino is not installed')
     export(net, INFO, tmp_path / 'half.xml', 'openvino', 'fp16', SIZE)
-    model = openvino.Core().read_model(tmp_path / 'half.xml')
-    depth = openvino.Core().compile_model(model, 'CPU')({'image': probe(*SIZE).numpy()})['depth']
+    core = openvino_core()
+    model = core.read_model(tmp_path / 'half.xml')
+    depth = core.compile_model(model, 'CPU')({'image': probe(*SIZE).numpy()})['depth']
     torch.testing.assert_close(torch.from_numpy(depth.copy()), expected(net), rtol=0.05, atol=0)
     assert model.get_rt_info(['sidepth', 'licence']).astype(str) == 'of the test'
     weights = sum(tensor.numel() for tensor in net.parameters())
@@ -64,14 +66,18 @@ def test_an_openvino_file_runs_by_itself_and_is_half_as_large_in_fp16(net: Depth
 def test_a_file_whose_depth_differs_does_not_stay(
     net: DepthNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wrong(*_arguments: object) -> module.Runner:
-        tmp_path.joinpath('depth.onnx').write_bytes(b'')
+    def wrong(job: module.Job) -> module.Runner:
+        job.out.write_bytes(b'')
         return lambda _image: 1.5 * expected(net)
 
     monkeypatch.setitem(module.WRITERS, 'onnx', wrong)
-    with pytest.raises(ConfigError, match=r'differ by more than 50.0% .* allowed are 1%: nothing is written'):
-        export(net, INFO, tmp_path / 'depth.onnx', 'onnx', 'fp32', SIZE)
-    assert not list(tmp_path.iterdir())
+    for before in ((), ('depth.onnx', 'depth.json')):  # an export of before is left as it was
+        for name in before:
+            tmp_path.joinpath(name).write_text('of before')
+        with pytest.raises(ConfigError, match=r'differ by more than 50.0% .* allowed are 1%: nothing is written'):
+            export(net, INFO, tmp_path / 'depth.onnx', 'onnx', 'fp32', SIZE)
+        assert {path.name for path in tmp_path.iterdir()} == set(before)
+        assert all(tmp_path.joinpath(name).read_text() == 'of before' for name in before)
 
 
 @pytest.mark.parametrize(
