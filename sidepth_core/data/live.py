@@ -13,7 +13,7 @@ import numpy as np
 
 from sidepth_core.camera import Camera
 from sidepth_core.data.calibration import fitted
-from sidepth_core.data.frames import Frame
+from sidepth_core.data.frames import Frame, Image
 from sidepth_core.errors import DatasetError
 
 DEFAULT_RATE_HZ = 25.0
@@ -40,7 +40,7 @@ class LiveCamera:
         self._is_file = Path(source).is_file()
         self._video: cv2.VideoCapture | None = None
         self._news = threading.Condition()
-        self._newest: Frame | None = None
+        self._newest: tuple[int, Image] | None = None
         self._ended = False
         self._thread = threading.Thread(target=self._read, daemon=True)
         self.read = 0
@@ -82,12 +82,17 @@ class LiveCamera:
 
         Raises:
             DatasetError: If a camera sends nothing for that long.
+            ViewError: If the calibration is of images of another shape.
         """
         with self._news:
             if not self._news.wait_for(lambda: self._newest is not None or self._ended, timeout_s):
                 raise DatasetError(f'camera {self._source!r} sends no images for {timeout_s:g} s: is it still there?')
-            frame, self._newest = self._newest, None
-            return frame
+            newest, self._newest = self._newest, None
+        if newest is None:
+            return None
+        stamp_ns, bgr = newest
+        camera = fitted(self._camera, bgr.shape[1], bgr.shape[0]) if self._camera else None
+        return Frame(stamp_ns, np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8), camera)
 
     def _read(self) -> None:
         """Read until the end, each image at its time."""
@@ -109,12 +114,9 @@ class LiveCamera:
             self._ended = True
             self._news.notify_all()
 
-    def _publish(self, bgr: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:
-        height, width = bgr.shape[:2]
-        image = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
-        camera = fitted(self._camera, width, height) if self._camera else None
+    def _publish(self, bgr: Image) -> None:
         with self._news:
             self.dropped += self._newest is not None
             self.read += 1
-            self._newest = Frame(time.time_ns(), image, camera)
+            self._newest = time.time_ns(), bgr
             self._news.notify_all()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from sidepth_core.camera import Camera
+from sidepth_core.data.calibration import ViewError
 from sidepth_core.data.live import LiveCamera
 from sidepth_core.errors import DatasetError
 from sidepth_core.outputs import VideoFile
@@ -46,6 +47,14 @@ def test_a_video_starts_again_where_it_is_looped(video: Path) -> None:
     with LiveCamera(str(video), loop=True) as live:
         for _ in range(12):
             assert live.next_frame() is not None
+
+
+def test_a_calibration_of_another_shape_is_refused_when_the_first_image_comes(video: Path) -> None:
+    with (
+        LiveCamera(str(video), Camera.pinhole(128, 72, 60)) as live,
+        pytest.raises(ViewError, match='images are 64x48, the calibration is for 128x72'),
+    ):
+        live.next_frame()
 
 
 def test_a_camera_that_is_not_there_is_one_error_that_says_what_to_do() -> None:
