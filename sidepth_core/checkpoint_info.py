@@ -18,6 +18,8 @@ FORMAT = 3
 """Version of model.json; files of a newer one are refused."""
 FORMAT_OF_OURS = 2
 """The version that is written where nothing of a newer one is used: earlier programs read it."""
+NEWER = {'attention': True, 'foundation': None}
+"""Fields of version 3 with what they are in version 2, which does not name them."""
 
 LARGEST_SIDE = 8192
 """Pixels; no network is run or trained at a larger width or height."""
@@ -149,11 +151,12 @@ class CheckpointInfo:
         values = {name: value if math.isfinite(value) else None for name, value in self.metrics.items()}
         camera = self.camera.to_dict() if self.camera else None
         lists = {'training_data': list(self.training_data), 'decoder_channels': list(self.decoder_channels)}
-        fields_of_all = {**asdict(self), **lists, 'camera': camera, 'metrics': values, 'format': FORMAT}
-        if self.foundation is None:
-            del fields_of_all['foundation']
-            fields_of_all['format'] = FORMAT_OF_OURS
-        return fields_of_all
+        fields_of_all = {**asdict(self), **lists, 'camera': camera, 'metrics': values}
+        newer = [name for name, usual in NEWER.items() if getattr(self, name) != usual]
+        return {
+            **{name: value for name, value in fields_of_all.items() if name in newer or name not in NEWER},
+            'format': FORMAT if newer else FORMAT_OF_OURS,
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CheckpointInfo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -260,6 +261,9 @@ def test_a_network_without_cross_attention_is_trained_saved_and_loaded_as_such(t
     assert not any('attention' in name for name in plain.depth_net.state_dict())
     assert any('attention' in name for name in attending.depth_net.state_dict())
     save_checkpoint(tmp_path, Checkpoint(plain.depth_net, None, plain.info))
+    written, usual = json.loads((tmp_path / 'model.json').read_text()), attending.info.to_dict()
+    assert (written['attention'], written['format']) == (False, 3)
+    assert ('attention' in usual, usual['format']) == (False, 2)  # what earlier programs read
     found = load_checkpoint(tmp_path)
     image = torch.rand(1, 3, 64, 96)
     torch.testing.assert_close(found.depth_net.eval()(image).disparity, plain.depth_net.eval()(image).disparity)
