@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from sidepth_core.checkpoint import Checkpoint, load_info
 from sidepth_core.data.frames import Image, SourceReport
 from sidepth_core.data.prepare import Judgement, PrepareReport, total
+from sidepth_core.data.prepare.motion import TARGET_SHARE
 from sidepth_core.data.synthetic import SyntheticSource
 from sidepth_core.errors import CheckpointError
 from sidepth_core.evaluation.comparison import Comparison
@@ -93,17 +93,17 @@ def add_drive(
     page.text(f'{judgement.verdict.capitalize()}.')
     page.table(('topic', '', 'found', 'what to do'), judgement.findings)
     time_s = judgement.time_s.tolist()
-    wanted = 10 / 1242 * judgement.width
+    wanted = TARGET_SHARE * judgement.width
     page.curves(
         'motion from image to image',
         {
-            'motion': (time_s, _known(judgement.motion_px)),
+            'motion': (time_s, judgement.motion_px.tolist()),
             'wanted between the images of a clip': ([time_s[0], time_s[-1]], [wanted, wanted]),
         },
         ('time, s', f'pixels of {judgement.width}'),
     )
     relative = judgement.sharpness / max(float(np.median(judgement.sharpness)), 1e-9)
-    page.curves('sharpness, 1 is the median', {'sharpness': (time_s, _known(relative))}, ('time, s', 'ratio'))
+    page.curves('sharpness, 1 is the median', {'sharpness': (time_s, relative.tolist())}, ('time, s', 'ratio'))
     if judgement.faults:
         page.text(f'Not fit to learn from: {total(judgement.faults)}.')
     if len(pictures):
@@ -119,11 +119,6 @@ def add_drive(
         page.image(side_by_side(rows, width=1280), 'images of the drive')
     page.table((), facts)
     page.notes(report.notes)
-
-
-def _known(values: npt.NDArray[np.float64]) -> list[float | None]:
-    """Return numbers as JSON takes them."""
-    return [float(value) if math.isfinite(value) else None for value in values]
 
 
 def add_cache(page: Page, report: PrepareReport) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ WIDEST = 1280
 JPEG_QUALITY = 88
 
 Image = npt.NDArray[np.uint8]
-Curve = tuple[Sequence[float], Sequence[float | None]]
+Curve = tuple[Sequence[float], Sequence[float]]
 
 
 class View(NamedTuple):
@@ -97,9 +98,15 @@ class Page:
     def curves(
         self, title: str, curves: Mapping[str, Curve], axes: tuple[str, str]
     ) -> None:
-        """Add curves, each a name with its x and y values (None is a gap), in one plot with the titles of its axes."""
+        """Add curves, each a name with its x and y values, in one plot with the titles of its axes; NaN is a gap."""
         data = [
-            {'type': 'scatter', 'mode': 'lines+markers' if len(x) < 30 else 'lines', 'name': name, 'x': [*x], 'y': [*y]}
+            {
+                'type': 'scatter',
+                'mode': 'lines+markers' if len(x) < 30 else 'lines',
+                'name': name,
+                'x': [*x],
+                'y': [value if math.isfinite(value) else None for value in y],  # JSON knows no other numbers
+            }
             for name, (x, y) in curves.items()
         ]
         layout = {

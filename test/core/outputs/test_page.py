@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -31,7 +32,7 @@ def page() -> Page:
     made = Page('Depth of <a> "drive" & more')
     made.heading('Before and after')
     made.slider(RED, BLUE, ('before', 'after'))
-    made.curves('loss', {'train': ([1, 2, 3], [0.5, None, 0.3])}, ('step', 'loss'))
+    made.curves('loss', {'train': ([1, 2, 3], [0.5, math.nan, 0.3])}, ('step', 'loss'))
     made.table(('name', 'value'), [('AbsRel', 0.25)])
     made.notes(['</script><script>document.title = "broken"</script>'])
     made.viewer([View('a', RED, BLUE, cloud()), View('b', BLUE, RED, cloud(3))])
