@@ -13,8 +13,7 @@ import numpy as np
 
 from sidepth_core.checkpoint import Checkpoint, load_info
 from sidepth_core.data.frames import Image, SourceReport
-from sidepth_core.data.prepare import Judgement, PrepareReport, total
-from sidepth_core.data.prepare.motion import TARGET_SHARE
+from sidepth_core.data.prepare import TARGET_SHARE, Judgement, PrepareReport, total
 from sidepth_core.data.synthetic import SyntheticSource
 from sidepth_core.errors import CheckpointError
 from sidepth_core.evaluation.comparison import Comparison

@@ -3,13 +3,14 @@
 from sidepth_core.data.prepare.cache import Progress, prepare
 from sidepth_core.data.prepare.dataset import PreparedDataset
 from sidepth_core.data.prepare.judgement import Finding, Judge, Judgement
-from sidepth_core.data.prepare.motion import FrameSelection
+from sidepth_core.data.prepare.motion import TARGET_SHARE, FrameSelection
 from sidepth_core.data.prepare.pose_choice import describe_origins
 from sidepth_core.data.prepare.report import PrepareReport, total
 from sidepth_core.data.prepare.settings import PrepareSettings
 from sidepth_core.data.prepare.two_view_poses import estimate_two_view_poses
 
 __all__ = [
+    'TARGET_SHARE',
     'Finding',
     'FrameSelection',
     'Judge',
