@@ -90,7 +90,9 @@ def _made(label: str, network: DepthNetwork, request: Request, size: tuple[int, 
         return FACTORIES[name](copy.deepcopy(network), Target(request.device, precision, size))
     except ConfigError as error:
         logger.warning('%s is left out: %s', label, error)
-        return None
+    except Exception as error:  # noqa: BLE001  # a compiler or a runtime can fail in any way
+        logger.warning('%s is left out: %s: %s', label, type(error).__name__, (str(error).splitlines() or [''])[0])
+    return None
 
 
 def _call(engine: Engine, image: Tensor) -> Callable[[], object]:

@@ -76,7 +76,7 @@ class FoundationNet(DepthNetwork):
 
     def said(self, image: Tensor) -> Tensor:
         """Return inverse depth as the model itself says it, before scale and shift, (B, 1, H, W) float32."""
-        height, width = image.shape[-2:]
+        height, width = (int(side) for side in image.shape[-2:])  # of a graph that is recorded they are tensors
         size = self._taken(height, width)
         if size != (height, width):
             image = F.interpolate(image, size=size, mode='bilinear', align_corners=False, antialias=True)
