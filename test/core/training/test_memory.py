@@ -65,7 +65,7 @@ def test_a_run_that_cannot_fit_is_refused_before_it_prepares_anything(
 ) -> None:
     module = training()
     needed = step_memory(module)
-    free = needed.weights + 11 * needed.clip // 2  # a clip more or less full of what is not yet freed stays 5
+    free = needed.weights + 11 * needed.clip // 2  # half a clip to spare: tensors freed late make one larger
     monkeypatch.setattr(fitting, 'available_bytes', lambda _device, _gpu: free)
     optimiser = replace(DEBUG.optimiser, batch_size=12)
     recipe = replace(DEBUG, out=str(tmp_path / 'run'), optimiser=optimiser, precision='float32')
