@@ -27,6 +27,12 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         status = _run(argv)
     except KeyboardInterrupt:
         status = 0
+    except Exception as error:
+        if not _is_told_to_end.is_set():
+            raise
+        # A signal ends the context in a thread of rclpy's, at any moment: between two steps of ours the second fails.
+        print(f'while the node ended: {error!r}', file=sys.stderr)  # noqa: T201 - there is no node to log with
+        status = 0
     # What is left of the node keeps the DDS participant, whose shared memory would outlive the process.
     gc.collect()
     sys.stdout.flush()
@@ -38,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 _on_graph = threading.Event()
 """Set once there is a ROS context, which rclpy ends when a signal comes."""
+_is_told_to_end = threading.Event()
+"""Set once a signal has come."""
 
 
 def _on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -51,6 +59,7 @@ def _on_signal(_number: int, _frame: FrameType | None) -> None:
     """
     if not _on_graph.is_set():
         os._exit(0)
+    _is_told_to_end.set()
     raise KeyboardInterrupt
 
 
@@ -58,10 +67,11 @@ def _run(argv: Sequence[str] | None) -> int:
     # Imported here, for the seconds that torch takes must be interruptible, too.
     import rclpy  # noqa: PLC0415
     from rclpy.exceptions import ParameterException  # noqa: PLC0415
-    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  # noqa: PLC0415
+    from rclpy.executors import SingleThreadedExecutor  # noqa: PLC0415
 
     from sidepth_core.errors import SidepthError  # noqa: PLC0415
     from sidepth_ros.node.depth_node import DepthNode  # noqa: PLC0415
+    from sidepth_ros.node.spin import spin  # noqa: PLC0415
 
     node = None
     try:
@@ -73,8 +83,8 @@ def _run(argv: Sequence[str] | None) -> int:
         # One thread that stores the newest message: MultiThreadedExecutor spins without rest on many versions.
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
+        spin(executor, node.get_logger())
+    except KeyboardInterrupt:
         pass
     except (SidepthError, ParameterException) as error:
         print(f'error: {error}', file=sys.stderr)  # noqa: T201 - there is no node to log with
@@ -83,7 +93,7 @@ def _run(argv: Sequence[str] | None) -> int:
         if not _on_graph.is_set():
             print(f'error: the command line or a parameters file cannot be read: {error}', file=sys.stderr)  # noqa: T201
             return 1
-        # A signal ends the context between two calls of ours, and the second one fails: that is the end, not a fault.
+        # Somebody ended the context between two calls of ours, and the second one fails: the end, not a fault.
         if rclpy.ok():
             raise
     finally:

@@ -129,7 +129,7 @@ def test_best_effort_camera_of_a_reliable_input_is_explained(
 def test_sigint_ends_the_node_with_status_0(shared_graph: Graph, cameras: dict[str, FakeCamera]) -> None:
     for camera in cameras.values():
         camera.send()
-    assert shared_graph.processes[0].end(signal.SIGINT) == 0
+    assert shared_graph.processes[0].end(signal.SIGINT) == 0, shared_graph.said()
     assert 'Traceback' not in shared_graph.said()
 
 
