@@ -25,7 +25,7 @@ def spin(executor: Executor, logger: RcutilsLogger) -> None:
     while executor.context.ok():
         try:
             executor.spin()
-        except ExternalShutdownException:
+        except ExternalShutdownException:  # noqa: PERF203 - rclpy's loop is inside
             return
         except Exception:
             failures.append(time.monotonic())
