@@ -1,4 +1,4 @@
-"""Newest frame only: a mailbox that keeps one item per camera, and the one thread that empties it.
+"""Newest frame only: a mailbox that keeps one item per camera, and a thread that empties it.
 
 A queue.Queue of one item a camera could neither replace what waits nor hand over all cameras at once.
 """
@@ -72,16 +72,21 @@ class Worker(Generic[T]):
         mailbox: Where work comes from.
         work: Called with the items of each batch; it must not raise.
         wait_s: Asked for every batch: how long to wait for the other cameras.
+        name: Of the thread.
     """
 
     def __init__(
-        self, mailbox: Mailbox[T], work: Callable[[Mapping[str, T]], None], wait_s: Callable[[], float]
+        self,
+        mailbox: Mailbox[T],
+        work: Callable[[Mapping[str, T]], None],
+        wait_s: Callable[[], float],
+        name: str = 'sidepth worker',
     ) -> None:
         self._mailbox = mailbox
         self._work = work
         self._wait_s = wait_s
         # A daemon: a network stuck in a driver must not keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name='sidepth worker', daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:

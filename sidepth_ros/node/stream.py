@@ -7,13 +7,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import torch
 
 from sidepth_core.camera import Camera
+from sidepth_core.data.frames import Image
 from sidepth_core.errors import ConfigError, ImageFormatError, ImageSizeError
-from sidepth_core.images import check_size
+from sidepth_core.images import LARGEST_IMAGE, check_size
 from sidepth_core.scale import Scale, SourceReport, Surroundings
 from sidepth_ros.messages import (
     MISMATCH,
@@ -29,6 +31,7 @@ from sidepth_ros.messages import (
 )
 from sidepth_ros.node.camera_input import CameraInput
 from sidepth_ros.node.camera_output import RELATIVE_TOPICS, SCALE_TOPICS, CameraOutput, needed_stride
+from sidepth_ros.node.decoding import Arrival, Decoder, Once
 from sidepth_ros.node.model import Model, describe
 from sidepth_ros.node.parameters import MOUNT_PARAMETERS, Settings
 from sidepth_ros.node.pipeline import Mailbox, Worker
@@ -91,6 +94,9 @@ class Work(NamedTuple):
 class DepthWorker:
     """The worker thread's side of the node: it decodes, estimates and publishes; the executor's side only delivers.
 
+    Threads: the executor's puts arrivals into the mailbox, and only the worker takes them out, the newest of each
+    camera. An image is decoded once, by the thread that first asks for it: the worker, or the decoder before it does.
+
     Args:
         streams: The cameras by name.
         now_ns: The node's clock.
@@ -109,8 +115,9 @@ class DepthWorker:
         self._codec = make_codec()
         self._processor = Processor()
         self._configuration: tuple[Model, Settings] | None = None
-        self._mailbox: Mailbox[Frame] | None = None
-        self._worker: Worker[Frame] | None = None
+        self._mailbox: Mailbox[Arrival] | None = None
+        self._worker: Worker[Arrival] | None = None
+        self._decoder: Decoder | None = None
         self._busy = threading.Lock()
         self._durations: deque[float] = deque(maxlen=100)
         self._network: deque[float] = deque(maxlen=100)
@@ -125,20 +132,38 @@ class DepthWorker:
         self._configuration = (model, settings)
 
     def start(self) -> None:
-        """Start the thread."""
-        self._mailbox = Mailbox(tuple(self._streams))
-        self._worker = Worker(self._mailbox, self._work, self._wait_s)
+        """Start the threads."""
+        names = tuple(self._streams)
+        self._decoder = decoder = Decoder(names, lambda name: bool(self._streams[name].output.wanted()))
+        self._mailbox = Mailbox(names)
+        self._worker = Worker(self._mailbox, partial(self._work, decoder), self._wait_s)
 
     def stop(self) -> None:
-        """Stop the thread; a batch at work gets a moment to end."""
-        worker, self._worker, self._mailbox = self._worker, None, None
+        """Stop the threads; a batch at work gets a moment to end."""
+        worker, decoder = self._worker, self._decoder
+        self._worker = self._decoder = self._mailbox = None
         if worker is not None:
             worker.stop(STOP_TIMEOUT_S)
+        if decoder is not None:
+            decoder.stop(STOP_TIMEOUT_S)
 
     def deliver(self, name: str, frame: Frame) -> None:
         """Take a frame for the next batch."""
-        if self._mailbox is not None and self._mailbox.put(name, frame):
+        if self._mailbox is None or self._decoder is None:
+            return
+        arrival = self._arrival(frame)
+        if self._mailbox.put(name, arrival):
             self._streams[name].statistics.dropped(REPLACED)
+        self._decoder.offer(name, arrival)
+
+    def _arrival(self, frame: Frame) -> Arrival:
+        """Return a frame whose image is decoded when somebody asks, by the settings of that moment."""
+
+        def decoded() -> Image:
+            limit = LARGEST_IMAGE if self._configuration is None else self._configuration[1].max_image_pixels
+            return decode_message(frame.image, self._codec, limit)
+
+        return Arrival(frame, Once(decoded))
 
     def forget(self, name: str) -> None:
         """Forget what was learned from a camera's past."""
@@ -172,7 +197,7 @@ class DepthWorker:
         if self._configuration is None or stream.latest is None:
             return None
         model, settings = self._configuration
-        view = self._view(stream, stream.latest, settings, wants_confidence=True)
+        view = self._view(stream, self._arrival(stream.latest), settings, wants_confidence=True)
         with self._busy:
             return stream.latest, self._processor.twin()([view._replace(surroundings=None)], model, settings)[0]
 
@@ -180,18 +205,22 @@ class DepthWorker:
         single = len(self._streams) == 1 or self._configuration is None
         return 0.0 if single or self._configuration is None else self._configuration[1].batch_wait
 
-    def _work(self, frames: Mapping[str, Frame]) -> None:
+    def _work(self, decoder: Decoder, arrivals: Mapping[str, Arrival]) -> None:
+        with decoder.batch():
+            self._work_on(arrivals)
+
+    def _work_on(self, arrivals: Mapping[str, Arrival]) -> None:
         if self._configuration is None:
             return
         # Read once: a new model or new settings come between two batches, never within one.
         model, settings = self._configuration
         try:
-            batch = [work for name, frame in frames.items() if (work := self._prepare(name, frame, settings))]
+            batch = [work for name, arrival in arrivals.items() if (work := self._prepare(name, arrival, settings))]
             if batch:
                 for work, estimate in zip(batch, self._estimates(batch, model, settings), strict=True):
                     self._publish(work, estimate, settings)
         except Exception as error:  # noqa: BLE001 - whatever one batch does, the next one gets its chance
-            for name in frames:
+            for name in arrivals:
                 self._drop(self._streams[name], FAILED, describe(error))
 
     def _estimates(self, batch: list[Work], model: Model, settings: Settings) -> list[Estimate]:
@@ -204,9 +233,9 @@ class DepthWorker:
             self._network.append(self._processor.network_s)
         return estimates
 
-    def _prepare(self, name: str, frame: Frame, settings: Settings) -> Work | None:
+    def _prepare(self, name: str, arrival: Arrival, settings: Settings) -> Work | None:
         """Return a frame ready for the network; None when it is dropped or nobody wants it."""
-        stream = self._streams[name]
+        stream, frame = self._streams[name], arrival.frame
         stream.latest = frame
         age_s = (self._now_ns() - stamp_ns(frame.image.header)) * 1e-9
         if 0 < settings.max_age < age_s:
@@ -217,7 +246,7 @@ class DepthWorker:
             stream.statistics.skipped()
             return None
         try:
-            view = self._view(stream, frame, settings, wants_confidence='depth/confidence' in wanted)
+            view = self._view(stream, arrival, settings, wants_confidence='depth/confidence' in wanted)
             view = view._replace(stride=needed_stride(wanted, settings))
         except ImageSizeError as error:
             self._drop(stream, TOO_LARGE, str(error))
@@ -233,11 +262,12 @@ class DepthWorker:
             self._drop(stream, MISMATCH, mismatch((width, height), (source.width, source.height)))
         return None
 
-    def _view(self, stream: Stream, frame: Frame, settings: Settings, *, wants_confidence: bool) -> View:
+    def _view(self, stream: Stream, arrival: Arrival, settings: Settings, *, wants_confidence: bool) -> View:
+        frame = arrival.frame
         check_size(*image_size(frame.info), settings.max_image_pixels)
         topic, rotate = stream.input.image_topic, settings.rectify_rotation
         calibration = stream.calibrations(frame.info, settings.rectify, topic, rotate=rotate)
-        image = decode_message(frame.image, self._codec, settings.max_image_pixels)
+        image = arrival.image()
         if calibration is not stream.calibration:
             stream.calibration = calibration
             self._processor.reset(stream.name)

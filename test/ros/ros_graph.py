@@ -93,7 +93,8 @@ class Graph:
         self._environment = environment
         self._folder = folder
         self._context = rclpy.Context()
-        rclpy.init(context=self._context, domain_id=int(environment['ROS_DOMAIN_ID']))
+        self.domain_id = int(environment['ROS_DOMAIN_ID'])
+        rclpy.init(context=self._context, domain_id=self.domain_id)
         self.node = rclpy.create_node('tester', context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
