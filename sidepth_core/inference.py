@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sidepth_core.camera import Camera
-from sidepth_core.checkpoint import load_checkpoint
-from sidepth_core.checkpoint_info import LARGEST_SIDE, CheckpointInfo
+from sidepth_core.checkpoint import LARGEST_SIDE, CheckpointInfo, load_checkpoint
 from sidepth_core.depth_maps import resize_depth
 from sidepth_core.engines import BOUND_TO_SIZE, Engine, Target, make_engine
 from sidepth_core.errors import ConfigError, ImageFormatError, ScaleError

@@ -15,7 +15,7 @@ FLOORS = (
     {'camera', 'images', 'precision'},
     {'geometry', 'rectify', 'stabiliser', 'gates', 'depth_maps', 'colour_maps'},
     {'models', 'losses', 'zoom'},
-    {'checkpoint', 'checkpoint_info', 'foundation_checkpoint', 'visualisation', 'outputs'},
+    {'checkpoint', 'visualisation', 'outputs'},
     {'data', 'engines'},
     {'augment', 'inference', 'scale'},
     {'evaluation'},
@@ -54,6 +54,7 @@ ROOMS = [
 
 DOORS = (
     *(f'sidepth_core.data.{room}' for room in ('bags', 'kitti', 'folders', 'depth_truth', 'prepare')),
+    'sidepth_core.checkpoint',
     'sidepth_ros.messages',
 )
 """Packages that others import from as a whole, never from a module inside."""

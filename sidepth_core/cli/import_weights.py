@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 from sidepth_core import __version__
-from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, load_dabnet_state_dict, save_checkpoint
+from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, save_checkpoint
 from sidepth_core.cli.terminal import command_parser
+from sidepth_core.models.dabnet import load_dabnet_state_dict
 from sidepth_core.models.state_dicts import read_pth
 
 LICENCE = 'as its authors state; KITTI is CC BY-NC-SA 3.0 (non-commercial)'

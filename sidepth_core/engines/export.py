@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from sidepth_core import __version__
-from sidepth_core.checkpoint_info import CheckpointInfo
+from sidepth_core.checkpoint import CheckpointInfo
 from sidepth_core.engines.graph import Graph, graph_of, weights_digest
 from sidepth_core.engines.onnx_engine import onnx_model, onnxruntime_module
 from sidepth_core.engines.openvino_engine import openvino_core, openvino_model, openvino_module

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from sidepth_core.augment import AugmentSettings
-from sidepth_core.checkpoint import CheckpointInfo
-from sidepth_core.checkpoint_info import LARGEST_SIDE
+from sidepth_core.checkpoint import LARGEST_SIDE, CheckpointInfo
 from sidepth_core.data.prepare import FrameSelection
 from sidepth_core.errors import ConfigError
 from sidepth_core.losses import LossWeights

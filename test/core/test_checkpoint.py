@@ -403,7 +403,7 @@ def hub(tmp_path: Path, original: Checkpoint, monkeypatch: pytest.MonkeyPatch) -
     save_checkpoint(tmp_path / 'hub' / 'robots' / 'depth' / 'small', original._replace(pose_net=None))
     served = Hub(tmp_path / 'hub')
     monkeypatch.setattr('huggingface_hub.snapshot_download', served)
-    monkeypatch.setattr('sidepth_core.checkpoint.hub_answers', lambda: True)
+    monkeypatch.setattr('sidepth_core.checkpoint.location.hub_answers', lambda: True)
     return served
 
 

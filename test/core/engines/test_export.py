@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sidepth_core.checkpoint_info import CheckpointInfo
+from sidepth_core.checkpoint import CheckpointInfo
 from sidepth_core.engines import export as module
 from sidepth_core.engines.export import export
 from sidepth_core.engines.openvino_engine import openvino_core

@@ -18,8 +18,7 @@ import torch
 from rich.console import Console
 
 from sidepth_core.camera import Camera
-from sidepth_core.checkpoint import Checkpoint, save_checkpoint
-from sidepth_core.checkpoint_info import CheckpointInfo
+from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, save_checkpoint
 from sidepth_core.cli import evaluate as command
 from sidepth_core.data.frames import DepthMap, Frame, Image
 from sidepth_core.data.rectified import rectified

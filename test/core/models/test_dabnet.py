@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sidepth_core.checkpoint import load_checkpoint, load_dabnet_state_dict
+from sidepth_core.checkpoint import load_checkpoint
 from sidepth_core.cli import main
 from sidepth_core.errors import CheckpointError
+from sidepth_core.models.dabnet import load_dabnet_state_dict
 from sidepth_core.models.state_dicts import read_pth
 
 GOLDEN = Path(__file__).parents[1] / 'golden'

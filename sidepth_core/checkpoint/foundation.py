@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from sidepth_core.checkpoint_info import FORMAT, CheckpointInfo
+from sidepth_core.checkpoint.info import FORMAT, CheckpointInfo
 from sidepth_core.errors import CheckpointError
 from sidepth_core.models.foundation import FoundationFolder, FoundationInfo, read_folder
 from sidepth_core.models.foundation.loading import load_model, make_model
