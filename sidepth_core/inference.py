@@ -16,7 +16,7 @@ from sidepth_core.camera import Camera
 from sidepth_core.checkpoint import LARGEST_SIDE, CheckpointInfo, load_checkpoint
 from sidepth_core.depth_maps import resize_depth
 from sidepth_core.engines import BOUND_TO_SIZE, Engine, Target, make_engine
-from sidepth_core.errors import ConfigError, ImageFormatError, ScaleError
+from sidepth_core.errors import ConfigError, ImageFormatError, ScaleError, SidepthError
 from sidepth_core.geometry import disparity_to_depth
 from sidepth_core.models import STRIDE, DepthNetwork, nearest_multiple, size_of_shape
 from sidepth_core.zoom import Size, canonical_to_metric, flip_average, zoom_average
@@ -227,6 +227,10 @@ class DepthEstimator:
         """Run once, so that the first real batch of this size takes no longer than the others."""
         self.depth(torch.zeros(batch, 3, *self.size), torch.ones(batch))
 
+    def close(self) -> None:
+        """Free the network: what is loaded in its place may need its memory. There is no depth any more."""
+        self._engines, self._network = {self.size: _closed}, None
+
     def _prepared(self, images: Tensor, size: Size) -> Tensor:
         """Return images as the network takes them: float32 in 0..1, of that size, on its device."""
         images = images.to(self.device, non_blocking=True)
@@ -277,6 +281,10 @@ class DepthEstimator:
         # The geometric mean of fx and fy at the network's input: a network judges distance by size in its own pixels.
         resized = math.sqrt(size[0] * size[1] / (images.shape[-1] * images.shape[-2]))
         return focal_px.to(self.device, torch.float32) * (resized / reference)
+
+
+def _closed(_: Tensor) -> Tensor:
+    raise SidepthError('this estimator was closed: load another one')
 
 
 def size_warning(info: CheckpointInfo, size: Size) -> str:

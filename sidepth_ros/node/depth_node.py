@@ -35,6 +35,7 @@ from sidepth_ros.node.model import (
     weights_digest,
 )
 from sidepth_ros.node.parameters import MODEL_PARAMETERS, Settings
+from sidepth_ros.node.recovery import Recovery
 from sidepth_ros.node.scale_inputs import ScaleInputs
 from sidepth_ros.node.scale_report import scale_findings, scale_values
 from sidepth_ros.node.snapshot import list_checkpoints, save_snapshot
@@ -64,13 +65,16 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
         self._is_restoring = False
         self._estimator: DepthEstimator | None = None
         self._is_active = self._is_finalized = False
-        self._reason = ''
+        self._reason = self._broken = ''
+        self._gives_up = False
         self._swap = Swap()
+        self._recovery = Recovery()
         if self._settings.threads:
             torch.set_num_threads(self._settings.threads)
         self._streams: dict[str, Stream] = {}
         self._scale_inputs = ScaleInputs(self)
-        self._worker = DepthWorker(self._streams, self._now_ns, self._warn, self._scale_inputs.around)
+        self._broken_event = self.create_guard_condition(self._on_broken)
+        self._worker = self._make_worker()
         self._loaded_event = self.create_guard_condition(self._on_loaded)
         self._loader = Loader(len(self._settings.cameras), self._loaded_event.trigger)
         self._listen()
@@ -80,7 +84,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         # A steady clock: diagnostics must come when simulated time stands still, too.
-        self.create_timer(1.0, self._publish_diagnostics, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.create_timer(1.0, self._every_second, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.create_service(Trigger, '~/save_snapshot', self._on_save_snapshot)
         self.create_service(Trigger, '~/list_checkpoints', self._on_list_checkpoints)
 
@@ -99,7 +103,16 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
         for stream in self._streams.values():
             stream.input.unsubscribe()
         self._scale_inputs.unsubscribe()
-        self._worker.stop()
+        if not self._worker.stop():
+            self._replace_worker()
+
+    def _make_worker(self) -> DepthWorker:
+        return DepthWorker(self._streams, self._now_ns, self._warn, self._scale_inputs.around, self._note_broken)
+
+    def _replace_worker(self) -> None:
+        """Leave a stuck thread, and all that it may hold, to itself."""
+        self._worker.abandon()
+        self._worker = self._make_worker()
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
@@ -120,6 +133,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
         self._digest = weights_digest(self._settings)
         estimator = load_estimator(self._settings, len(self._settings.cameras))
         self._estimator, self._loaded, self._swap = estimator, self._settings, Swap()
+        self._recovery.reset()
         self._streams.update({name: self._make_stream(name) for name in self._settings.cameras})
         height, width = estimator.size
         self.get_logger().info(
@@ -165,7 +179,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
         """Unsubscribe; model, counters and what was learned from the cameras stay."""
         self._is_active = False
         self.stop()
-        return super().on_deactivate(state)
+        return TransitionCallbackReturn.ERROR if self._gives_up else super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the model and take the outputs off the graph."""
@@ -180,6 +194,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free everything: the node is unconfigured again, and can be configured again."""
+        self._gives_up = False
         self._release()
         return super().on_error(state)
 
@@ -242,8 +257,11 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
             self._loader.cancel()
             # The same path can hold other weights by now: a training run has gone on.
             is_retrained = not self._is_restoring and weights_digest(self._settings) != self._digest
-            self._swap = Swap(is_loading=is_retrained or not same_model(self._settings, self._loaded))
+            is_other = is_retrained or not same_model(self._settings, self._loaded)
+            is_failing = not (self._recovery.is_at_rest or self._is_restoring)
+            self._swap = Swap(is_loading=is_other or is_failing)
             if self._swap.is_loading:
+                self._recovery.reset()
                 self._loader.request(self._settings)
         if self._is_active:
             self._use_settings()
@@ -258,7 +276,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
         try:
             scale = make_scale(self._settings, self._estimator.info)
         except ScaleError:
-            if self._worker.is_running:
+            if self._is_active:
                 # The new scale source is for the weights that are being loaded: until then the old one stays.
                 return
             raise
@@ -279,21 +297,74 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
                 make_scale(self._settings, outcome.estimator.info)
             except ScaleError as error:
                 reason = str(error)
-        if reason or outcome.estimator is None:
-            self.get_logger().error(f'the running model stays: {reason}')
-            stay = [*as_parameters(self._loaded, MODEL_PARAMETERS), *as_parameters(self._used, SCALE_PARAMETERS)]
-            self._is_restoring = True
-            self.set_parameters_atomically(stay)
-            self._is_restoring = False
-            self._swap = Swap(failure=f'the last model asked for is not used: {reason}')
+        if self._recovery.is_underway:
+            if reason:
+                self._recover(reason)
+                return
+            self._recovery.succeeded()
+        elif reason:
+            self._keep_model(reason)
+            if self._is_active and not self._worker.is_running:
+                self._recover(reason)  # what is to stay had failed
             return
-        self._estimator, self._loaded, self._swap = outcome.estimator, outcome.settings, Swap()
-        self._digest = outcome.digest
+        else:
+            self._loaded = outcome.settings
+        estimator = outcome.estimator
+        assert estimator is not None  # noqa: S101 - there is a reason else
+        self._estimator, self._swap, self._digest = estimator, Swap(), outcome.digest
         if self._is_active:
             self._use_settings()
+            if not self._worker.is_running:
+                self._worker.start()
         del outcome
         free_memory()
-        self.get_logger().info(f'now running {self._loaded.checkpoint or "the built-in checkpoint"}')
+        running = f'{estimator.engine_name} {estimator.precision} on {estimator.device}'
+        self.get_logger().info(f'now running {self._loaded.checkpoint or "the built-in checkpoint"}, {running}')
+
+    def _keep_model(self, reason: str) -> None:
+        """Set the parameters back to the model that runs: the one that was asked for does not."""
+        self.get_logger().error(f'the running model stays: {reason}')
+        stay = [*as_parameters(self._loaded, MODEL_PARAMETERS), *as_parameters(self._used, SCALE_PARAMETERS)]
+        self._is_restoring = True
+        self.set_parameters_atomically(stay)
+        self._is_restoring = False
+        self._swap = Swap(failure=f'the last model asked for is not used: {reason}')
+
+    # Faults
+
+    def _note_broken(self, reason: str) -> None:
+        """Hear of a broken engine, in the worker's thread."""
+        self._broken = reason
+        self._broken_event.trigger()
+
+    def _on_broken(self) -> None:
+        if self._broken:  # and the worker was not replaced meanwhile
+            self._recover(self._broken)
+
+    def _every_second(self) -> None:
+        if fault := self._worker.fault(self._settings.worker_timeout):
+            self._recover(fault)
+        self._publish_diagnostics()
+
+    def _recover(self, reason: str) -> None:
+        """Replace the worker and its engine; give up where there is no other engine to try."""
+        if not self._is_active or self._estimator is None:
+            return
+        self._replace_worker()
+        self._broken = ''
+        if self._swap.is_loading:
+            self._keep_model(f'the running engine failed meanwhile: {reason}')
+        self._estimator.close()
+        free_memory()
+        wanted = self._recovery.begin(reason, self._loaded, self._estimator.device.type)
+        if wanted is not None:
+            self.get_logger().error(self._recovery.condition().note)
+            self._loader.request(wanted)
+            return
+        self._reason = f'no engine works: {reason}; configure the node again once that is mended'
+        self.get_logger().error(self._reason)
+        self._gives_up = True
+        self.trigger_deactivate()
 
     # Services and diagnostics
 
@@ -347,7 +418,10 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
             level = Level.ERROR if self._reason else Level.OK
             return status(name, level, self._reason or state, {'state': state})
         durations, network = self._worker.durations(), self._worker.network_durations()
-        return model_status(name, self._estimator, self._loaded, self._settings, durations, network, self._swap)
+        condition = self._recovery.condition()
+        return model_status(
+            name, self._estimator, self._loaded, self._settings, durations, network, self._swap, condition
+        )
 
     def _camera_status(self, stream: Stream) -> DiagnosticStatus:
         report = stream.statistics.report()

@@ -16,6 +16,7 @@ from sidepth_core.inference import DepthEstimator
 from sidepth_core.scale import MEASURED_SOURCES
 from sidepth_ros.node.camera_input import CameraInput
 from sidepth_ros.node.parameters import Settings
+from sidepth_ros.node.recovery import Condition
 from sidepth_ros.node.statistics import Percentiles, Report
 from sidepth_ros.node.watchdog import Finding, InputFacts, Level, TopicFacts
 
@@ -103,6 +104,7 @@ def model_status(
     durations: Percentiles,
     network: Percentiles,
     swap: Swap,
+    condition: Condition,
 ) -> DiagnosticStatus:
     """Return the status of the running model.
 
@@ -114,6 +116,7 @@ def model_status(
         durations: How long the device works on a batch.
         network: How long of that in the network.
         swap: What is being loaded beside it, and why that failed the last time.
+        condition: What was done about an engine that failed.
     """
     info = estimator.info
     height, width = estimator.size
@@ -130,14 +133,15 @@ def model_status(
         'scale': info.scale_note or info.scale,
         **_percentiles('time per batch', durations),
         **_percentiles('network per batch', network),
+        'recoveries': condition.recoveries,
         **memory(estimator.device),
     }
-    trouble = [swap.failure, estimator.engine_note]
+    trouble = [condition.note, swap.failure, estimator.engine_note]
     if settings.scale_source == 'relative':
         trouble.append('depth has no unit: scale_source is relative')
     message = '; '.join(filter(None, trouble))
     if message:
-        return status(name, Level.WARN, message, values)
+        return status(name, Level.ERROR if condition.is_underway else Level.WARN, message, values)
     return status(name, Level.OK, 'loading another model beside this one' if swap.is_loading else 'running', values)
 
 
@@ -153,7 +157,10 @@ def memory(device: torch.device) -> dict[str, float]:
     pages = int(Path('/proc/self/statm').read_text().split()[1]) if Path('/proc/self/statm').exists() else 0
     values = {'process memory [MiB]': pages * os.sysconf('SC_PAGE_SIZE') / 2**20}
     if device.type == 'cuda':
-        free, total = torch.cuda.mem_get_info(device)
+        try:
+            free, total = torch.cuda.mem_get_info(device)
+        except RuntimeError:  # of a GPU that has failed for good
+            return values
         values['GPU memory of this process [MiB]'] = torch.cuda.memory_reserved(device) / 2**20
         values['GPU memory free [MiB]'] = free / 2**20
         values['GPU memory total [MiB]'] = total / 2**20

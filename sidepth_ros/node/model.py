@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import math
 import threading
@@ -18,6 +19,10 @@ from sidepth_core.errors import SidepthError
 from sidepth_core.inference import DepthEstimator
 from sidepth_core.scale import MEASURED_SOURCES, MeterSettings, ScaleSource, make_scale_source
 from sidepth_ros.node.parameters import MODEL_PARAMETERS, Settings
+
+
+class EngineError(Exception):
+    """The network failed on images, or returned numbers that are not finite."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +93,18 @@ class Model(NamedTuple):
         )
 
     def depth(self, sight: Sight) -> Tensor:
-        """Return the depth of images in one pass: (B, 1, h, w)."""
-        return self.estimator.depth(sight.images, sight.focal_px, sight.size)
+        """Return the depth of images in one pass: (B, 1, h, w), finite.
+
+        Raises:
+            EngineError: If the network fails, or its numbers are not finite.
+        """
+        try:
+            depth = self.estimator.depth(sight.images, sight.focal_px, sight.size)
+        except Exception as error:
+            raise EngineError(f'the network failed: {describe(error)}') from error
+        if not torch.isfinite(depth).all():
+            raise EngineError('the network returned numbers that are not finite')
+        return depth
 
     def farthest(self, sight: Sight) -> Tensor:
         """Return the largest depth that the weights can say of each image, (B,)."""
@@ -238,7 +253,8 @@ def free_memory() -> None:
     """Give back what a model that nobody refers to any more has held."""
     gc.collect()
     if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        with contextlib.suppress(RuntimeError):  # of a GPU that has failed for good
+            torch.cuda.empty_cache()
 
 
 def same_model(first: Settings, second: Settings) -> bool:

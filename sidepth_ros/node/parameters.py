@@ -231,6 +231,14 @@ class Settings:
         high=1.0,
     )
 
+    worker_timeout: float = parameter(
+        60.0,
+        'A batch that takes longer has hung: its thread and its engine are replaced, seconds. An engine that is built '
+        'for one size of image may need some for a new one.',
+        low=1.0,
+        high=3600.0,
+    )
+
     # Output
     output_size: str = parameter(
         'full',

@@ -85,13 +85,30 @@ class Worker(Generic[T]):
         self._mailbox = mailbox
         self._work = work
         self._wait_s = wait_s
+        self._busy_since: float | None = None
         # A daemon: a network stuck in a driver must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         while items := self._mailbox.take(self._wait_s):
+            self._busy_since = time.monotonic()
             self._work(items)
+            self._busy_since = None
+
+    def fault(self, timeout_s: float) -> str:
+        """Return why this thread does no work any more; empty where it does.
+
+        Args:
+            timeout_s: How long a batch may take.
+        """
+        if not self._thread.is_alive():
+            return 'the worker thread has died'
+        since = self._busy_since
+        busy_s = 0.0 if since is None else time.monotonic() - since
+        if busy_s <= timeout_s:
+            return ''
+        return f'the worker thread has hung for {busy_s:.1f} s, allowed are {timeout_s:g} s (worker_timeout)'
 
     def stop(self, timeout_s: float) -> bool:
         """Close the mailbox, wait for the batch at work to end, and return whether it did in time."""

@@ -14,7 +14,7 @@ import torch
 
 from sidepth_core.camera import Camera
 from sidepth_core.data.frames import Image
-from sidepth_core.errors import ConfigError, ImageFormatError, ImageSizeError
+from sidepth_core.errors import ConfigError, ImageFormatError, ImageSizeError, SidepthError
 from sidepth_core.images import LARGEST_IMAGE, check_size
 from sidepth_core.scale import Scale, SourceReport, Surroundings
 from sidepth_ros.messages import (
@@ -32,7 +32,7 @@ from sidepth_ros.messages import (
 from sidepth_ros.node.camera_input import CameraInput
 from sidepth_ros.node.camera_output import RELATIVE_TOPICS, SCALE_TOPICS, CameraOutput, needed_stride
 from sidepth_ros.node.decoding import Arrival, Decoder, Once
-from sidepth_ros.node.model import Model, describe
+from sidepth_ros.node.model import EngineError, Model, describe
 from sidepth_ros.node.parameters import MOUNT_PARAMETERS, Settings
 from sidepth_ros.node.pipeline import Mailbox, Worker
 from sidepth_ros.node.processor import Estimate, Processor, View
@@ -44,10 +44,17 @@ BAD_IMAGE = 'image that cannot be decoded'
 TOO_LARGE = 'larger than max_image_pixels'
 BAD_INFO = 'camera_info that cannot be used'
 FAILED = 'failure in processing'
+REBUILDING = 'engine is being built anew'
 NO_SCALE = 'scale not known yet'
 BAD_SCALE = 'scale in ERROR'
 STOP_TIMEOUT_S = 1.0
 """How long a batch at work may take to end when the node stops."""
+SNAPSHOT_TIMEOUT_S = 5.0
+"""How long a snapshot waits for a batch at work: the executor, which watches the worker, waits with it."""
+FAILURES_IN_A_ROW = 3
+"""So many batches may fail in the network before it is taken for broken: one alone may be the image's fault."""
+DEVICE_ERRORS = (EngineError, torch.OutOfMemoryError, getattr(torch, 'AcceleratorError', torch.OutOfMemoryError))
+"""What says that the engine or its device is at fault, wherever it comes up."""
 
 
 Around = Callable[[str, Camera, int, Settings], Surroundings | None]
@@ -103,15 +110,24 @@ class DepthWorker:
         warn: Called with a sentence for the log.
         around: Called with the camera's frame, its rectified camera, an image's time and the settings: what else is
             known of its scale.
+        broken: Called from the thread, once, with what is wrong with the engine.
     """
 
     def __init__(
-        self, streams: Mapping[str, Stream], now_ns: Callable[[], int], warn: Callable[[str], None], around: Around
+        self,
+        streams: Mapping[str, Stream],
+        now_ns: Callable[[], int],
+        warn: Callable[[str], None],
+        around: Around,
+        broken: Callable[[str], None],
     ) -> None:
         self._streams = streams
         self._around = around
         self._now_ns = now_ns
         self._warn = warn
+        self._broken = broken
+        self._failures = 0
+        self._is_abandoned = False
         self._codec = make_codec()
         self._processor = Processor()
         self._configuration: tuple[Model, Settings] | None = None
@@ -138,18 +154,35 @@ class DepthWorker:
         self._mailbox = Mailbox(names)
         self._worker = Worker(self._mailbox, partial(self._work, decoder), self._wait_s)
 
-    def stop(self) -> None:
-        """Stop the threads; a batch at work gets a moment to end."""
+    def stop(self) -> bool:
+        """Stop the threads; a batch at work gets a moment to end. Return whether it did."""
+        return self._end(STOP_TIMEOUT_S)
+
+    def abandon(self) -> None:
+        """Let go of threads that are stuck: whatever they still do, they publish and count nothing."""
+        self._is_abandoned = True
+        self._end(0.0)
+
+    def _end(self, timeout_s: float) -> bool:
         worker, decoder = self._worker, self._decoder
         self._worker = self._decoder = self._mailbox = None
-        if worker is not None:
-            worker.stop(STOP_TIMEOUT_S)
+        ended = worker is None or worker.stop(timeout_s)
         if decoder is not None:
-            decoder.stop(STOP_TIMEOUT_S)
+            decoder.stop(timeout_s)
+        return ended
+
+    def fault(self, timeout_s: float) -> str:
+        """Return why the worker does no work any more; empty where it does, and where there is none.
+
+        Args:
+            timeout_s: How long a batch may take.
+        """
+        return '' if self._worker is None else self._worker.fault(timeout_s)
 
     def deliver(self, name: str, frame: Frame) -> None:
         """Take a frame for the next batch."""
         if self._mailbox is None or self._decoder is None:
+            self._streams[name].statistics.dropped(REBUILDING)
             return
         arrival = self._arrival(frame)
         if self._mailbox.put(name, arrival):
@@ -193,13 +226,18 @@ class DepthWorker:
         Raises:
             ImageFormatError: If the image cannot be decoded, or is larger than max_image_pixels.
             ConfigError: If its camera_info cannot be used.
+            SidepthError: If the worker does not let go of the network.
         """
         if self._configuration is None or stream.latest is None:
             return None
         model, settings = self._configuration
         view = self._view(stream, self._arrival(stream.latest), settings, wants_confidence=True)
-        with self._busy:
+        if not self._busy.acquire(timeout=SNAPSHOT_TIMEOUT_S):
+            raise SidepthError(f'the worker has been busy for {SNAPSHOT_TIMEOUT_S:g} s: try again')
+        try:
             return stream.latest, self._processor.twin()([view._replace(surroundings=None)], model, settings)[0]
+        finally:
+            self._busy.release()
 
     def _wait_s(self) -> float:
         single = len(self._streams) == 1 or self._configuration is None
@@ -222,6 +260,14 @@ class DepthWorker:
         except Exception as error:  # noqa: BLE001 - whatever one batch does, the next one gets its chance
             for name in arrivals:
                 self._drop(self._streams[name], FAILED, describe(error))
+            if isinstance(error, DEVICE_ERRORS):
+                self._failed(describe(error))
+
+    def _failed(self, reason: str) -> None:
+        """Count a batch on which the engine failed."""
+        self._failures += 1
+        if self._failures == FAILURES_IN_A_ROW and not self._is_abandoned:
+            self._broken(f'{FAILURES_IN_A_ROW} batches in a row failed: {reason}')
 
     def _estimates(self, batch: list[Work], model: Model, settings: Settings) -> list[Estimate]:
         with self._busy:
@@ -229,6 +275,7 @@ class DepthWorker:
             estimates = self._processor([work.view for work in batch], model, settings)
             if model.device.type == 'cuda':
                 torch.cuda.synchronize(model.device)
+            self._failures = 0
             self._durations.append(time.perf_counter() - start)
             self._network.append(self._processor.network_s)
         return estimates
@@ -280,6 +327,8 @@ class DepthWorker:
         return View(stream.name, image, calibration, stamp_ns(header), wants_confidence, surroundings=around)
 
     def _publish(self, work: Work, estimate: Estimate, settings: Settings) -> None:
+        if self._is_abandoned:
+            return
         meter, scale, wanted = self._processor.meter(work.view.name), estimate.scale, work.wanted
         work.stream.scale = None if meter is None else ScaleStatus(scale, meter.reports(), meter.contradictions())
         reason = withheld(scale, settings)
@@ -293,7 +342,7 @@ class DepthWorker:
         work.stream.statistics.published(latency_s, time.monotonic() - work.frame.received_s)
 
     def _drop(self, stream: Stream, reason: str, detail: str) -> None:
-        if stream.statistics.dropped(reason, detail):
+        if not self._is_abandoned and stream.statistics.dropped(reason, detail):
             self._warn(f'{stream.input.image_topic}: {reason}: {detail}')
 
 

@@ -100,11 +100,17 @@ class Graph:
         self._executor.add_node(self.node)
         self.processes: list[Process] = []
 
-    def start(self, checkpoint: Path | str, *arguments: str, **parameters: object) -> Process:
+    def start(
+        self,
+        checkpoint: Path | str,
+        *arguments: str,
+        program: Sequence[str] = ('-m', 'sidepth_ros.node.main'),
+        **parameters: object,
+    ) -> Process:
         """Start a depth node with these parameters; it activates itself unless told otherwise."""
         values = {'checkpoint': str(checkpoint), 'threads': 1, **parameters}
         pairs = [part for name, value in values.items() for part in ('-p', f'{name}:={_as_yaml(value)}')]
-        command = [sys.executable, '-m', 'sidepth_ros.node.main', '--ros-args', *arguments, *pairs]
+        command = [sys.executable, *program, '--ros-args', *arguments, *pairs]
         process = Process(command, self._environment, self._folder / f'node{len(self.processes)}.log')
         self.processes.append(process)
         return process
