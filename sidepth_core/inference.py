@@ -283,7 +283,7 @@ class DepthEstimator:
         return focal_px.to(self.device, torch.float32) * (resized / reference)
 
 
-def _closed(_: Tensor) -> Tensor:
+def _closed(images: Tensor) -> Tensor:  # noqa: ARG001 - as an Engine
     raise SidepthError('this estimator was closed: load another one')
 
 
