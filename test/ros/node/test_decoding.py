@@ -69,7 +69,11 @@ class Bench:
         monkeypatch.setattr(stream_module, 'decode_message', self._decode)
         self.warnings: list[str] = []
         self.worker = DepthWorker(
-            self.streams, lambda: self._node.get_clock().now().nanoseconds, self.warnings.append, lambda *_: None
+            self.streams,
+            lambda: self._node.get_clock().now().nanoseconds,
+            warn=self.warnings.append,
+            around=lambda *_: None,
+            broken=self.warnings.append,
         )
         self.network = GatedEstimator(real)
         self.worker.configure(Model(self.network, make_scale(settings, real.info)), settings)
