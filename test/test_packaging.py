@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -131,6 +132,15 @@ def test_pip_installs_what_the_commands_need_and_offers_the_rest(arguments: dict
     assert 'lightning>=2.5' in extras['train']
     assert any(line.startswith('ros-rclpy') for line in extras['ros'])
     assert {line for lines in extras.values() for line in lines} == set(extras['all'])
+
+
+def test_the_node_without_rclpy_says_where_it_comes_from() -> None:
+    # -S leaves out every installed package, as on a machine that has none.
+    script = 'import sys; sys.path.insert(0, sys.argv.pop()); from sidepth_ros.node.main import main; main()'
+    ended = subprocess.run([sys.executable, '-I', '-S', '-c', script, ROOT], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith('error: the node needs rclpy')
+    assert len(ended.stderr.splitlines()) == 1
 
 
 def test_citation_has_the_version(arguments: dict[str, Any]) -> None:

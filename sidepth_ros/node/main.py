@@ -8,10 +8,16 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from importlib.util import find_spec
 from types import FrameType
 from typing import NoReturn
 
 from sidepth_core.threads import let_threads_sleep
+
+NO_RCLPY = (
+    'the node needs rclpy: source a ROS 2 install (`source /opt/ros/<distro>/setup.bash`), or install it from PyPI '
+    "with sidepth's extra [ros]"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -64,6 +70,9 @@ def _on_signal(_number: int, _frame: FrameType | None) -> None:
 
 
 def _run(argv: Sequence[str] | None) -> int:
+    if find_spec('rclpy') is None:
+        print(f'error: {NO_RCLPY}', file=sys.stderr)  # noqa: T201 - as below
+        return 1
     # Imported here, for the seconds that torch takes must be interruptible, too.
     import rclpy  # noqa: PLC0415
     from rclpy.exceptions import ParameterException  # noqa: PLC0415
