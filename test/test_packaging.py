@@ -137,7 +137,8 @@ def test_pip_installs_what_the_commands_need_and_offers_the_rest(arguments: dict
 def test_the_node_without_rclpy_says_where_it_comes_from() -> None:
     # -S leaves out every installed package, as on a machine that has none.
     script = 'import sys; sys.path.insert(0, sys.argv.pop()); from sidepth_ros.node.main import main; main()'
-    ended = subprocess.run([sys.executable, '-I', '-S', '-c', script, ROOT], capture_output=True, text=True, check=False)
+    command = [sys.executable, '-I', '-S', '-c', script, ROOT]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert ended.stderr.startswith('error: the node needs rclpy')
     assert len(ended.stderr.splitlines()) == 1
