@@ -139,6 +139,7 @@ class AugmentedBatch(NamedTuple):
             the clip is; its translation has length 1. NaN where not measured.
         two_view_points: Corners that show it, (B, N-1, P, 3): column and row in the target, -1..1 inside of it as
             grid_sample counts, and depth in lengths of the motion; NaN where there are fewer.
+        teacher_inverse: The teacher's inverse depth of the target view, (B, 1, h, w), in its own unit; NaN without one.
     """
 
     depth_input: Tensor
@@ -156,6 +157,7 @@ class AugmentedBatch(NamedTuple):
     distance_m: Tensor
     two_view_pose: Tensor
     two_view_points: Tensor
+    teacher_inverse: Tensor
 
 
 def draw(batch_size: int, settings: AugmentSettings, generator: torch.Generator) -> Draw:
@@ -286,6 +288,7 @@ def apply(
         distance_m=batch.distance_m,
         two_view_pose=_mirrored_motion(batch.two_view_pose, view.mirrored),
         two_view_points=_points_in_view(batch.two_view_points, view),
+        teacher_inverse=sample_view(batch.teacher_inverse, view, size),
     )
 
 

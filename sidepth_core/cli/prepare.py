@@ -16,6 +16,7 @@ from sidepth_core.cli.terminal import add_json, print_json
 from sidepth_core.data.prepare import PrepareReport, PrepareSettings, prepare, total
 from sidepth_core.data.prepare import Progress as Step
 from sidepth_core.data.sources import open_sources
+from sidepth_core.training.teacher import Teacher
 
 EPILOG = """\
 a SOURCE is a rosbag2, a video, a folder of images, KITTI (raw, odometry), or synthetic:<scene>; options follow a
@@ -65,6 +66,9 @@ def parser() -> argparse.ArgumentParser:
                         help='how images are stored; auto: raw up to 8 GiB')  # fmt: skip
     result.add_argument('--camera', default='', metavar='FILE', help='calibration of the sources that bring none, YAML '
                         'or JSON; or `learned` to let training find it')  # fmt: skip
+    result.add_argument('--teacher', default='', metavar='CHECKPOINT', help='also store what this checkpoint says of '
+                        'each clip, for objective.teacher: hf://ORG/REPO, a folder, or a name')  # fmt: skip
+    result.add_argument('--device', default='auto', help='where the teacher runs: auto, cpu, cuda or cuda:1 (auto)')
     add_json(result)
     result.add_argument('--workers', type=int, default=0, help='threads; 0: one per core')
     return result
@@ -83,12 +87,16 @@ def main(argv: Sequence[str]) -> int:
         unknown_camera=unknown_camera(arguments),
         workers=arguments.workers,
     )
+    teacher = Teacher(arguments.teacher, arguments.device) if arguments.teacher else None
     console = terminal.console(stderr=arguments.json)
     kept = TextColumn('{task.fields[kept]} kept')
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), kept, TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         sources = open_sources(arguments.sources, camera=arguments.camera)
         report = prepare(sources, arguments.out, settings, progress=Bars(progress))
+        if teacher is not None:
+            task = progress.add_task(f'what {teacher.name} says', total=None, kept=0)
+            teacher.teach(arguments.out, lambda done, of: progress.update(task, completed=done, total=of, kept=done))
     show(report, console)
     if arguments.json:
         print_json(report.to_dict())

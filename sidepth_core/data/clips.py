@@ -22,6 +22,8 @@ class Clip(NamedTuple):
             as corners show it: its translation has length 1; NaN where not measured.
         two_view_points: (N-1, P, 3) float32, some of those corners: column and row in the middle frame, as shares of
             its width and height, and depth there, in lengths of the motion; NaN where there are fewer.
+        teacher_inverse: (1, h, w) float32, inverse depth of the middle frame as a teacher says it, in its own unit; NaN
+            without a teacher.
     """
 
     images: Tensor
@@ -31,6 +33,7 @@ class Clip(NamedTuple):
     depth_m: Tensor
     two_view_pose: Tensor
     two_view_points: Tensor
+    teacher_inverse: Tensor
 
 
 class Batch(NamedTuple):
@@ -44,6 +47,7 @@ class Batch(NamedTuple):
         depth_m: (B, 1, h, w) float32.
         two_view_pose: (B, N-1, 4, 4) float32.
         two_view_points: (B, N-1, P, 3) float32.
+        teacher_inverse: (B, 1, h, w) float32.
     """
 
     images: Tensor
@@ -53,6 +57,7 @@ class Batch(NamedTuple):
     depth_m: Tensor
     two_view_pose: Tensor
     two_view_points: Tensor
+    teacher_inverse: Tensor
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """Return the batch on another device."""

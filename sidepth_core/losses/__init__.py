@@ -4,6 +4,7 @@ Paper: Jiang et al., "Detaching and Boosting", IEEE RA-L 7(4), 2022; where a ter
 """
 
 from sidepth_core.losses.consistency import scale_drift, self_distillation, zoom_consistency
+from sidepth_core.losses.distillation import teacher_gradient, teacher_shape
 from sidepth_core.losses.moving import hole_share, infinite_depth_holes, motion_mask
 from sidepth_core.losses.reprojection import Reprojection, minimum_reprojection, photometric, ssim_term
 from sidepth_core.losses.smoothness import smoothness_first, smoothness_second
@@ -35,5 +36,7 @@ __all__ = [
     'smoothness_second',
     'speed_term',
     'ssim_term',
+    'teacher_gradient',
+    'teacher_shape',
     'zoom_consistency',
 ]

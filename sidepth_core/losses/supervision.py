@@ -105,7 +105,16 @@ def depth_gradient(depth_m: Tensor, known_depth_m: Tensor, max_depth_m: Tensor |
     |change of (log depth - log known depth)| where both ends are known (Li and Snavely, MegaDepth, CVPR 2018).
     Arguments and errors are those of depth_supervision.
     """
-    error, known = _log_error(depth_m, known_depth_m, max_depth_m)
+    return steps_between_pixels(*_log_error(depth_m, known_depth_m, max_depth_m))
+
+
+def steps_between_pixels(error: Tensor, known: Tensor) -> Tensor:
+    """Return the mean of |change of an error from pixel to pixel| over columns, rows and steps of GRADIENT_STEPS.
+
+    Args:
+        error: Predicted - wanted, (B, 1, H, W).
+        known: Where it is known, the same shape, bool; a change counts where both ends are.
+    """
     total = error.new_zeros(())
     for step in GRADIENT_STEPS:
         coarse, certain = error[..., ::step, ::step], known[..., ::step, ::step]

@@ -22,6 +22,9 @@ class LossWeights(NamedTuple):
     hold_scale: float = 0.0
     depth_shape: float = 0.0
     depth_gradient: float = 0.0
+    teacher_shape: float = 0.0
+    teacher_gradient: float = 0.0
+    teacher_scale: float = 0.0
 
 
 class LossTerms(NamedTuple):
@@ -38,6 +41,9 @@ class LossTerms(NamedTuple):
     hold_scale: Tensor | None = None
     depth_shape: Tensor | None = None
     depth_gradient: Tensor | None = None
+    teacher_shape: Tensor | None = None
+    teacher_gradient: Tensor | None = None
+    teacher_scale: Tensor | None = None
 
     def total(self, weights: LossWeights) -> Tensor:
         """Return the weighted sum of the computed terms, scalar; zero when there is none."""

@@ -20,7 +20,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 
 from sidepth_core.camera import Camera
-from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, save_checkpoint
+from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, load_info, save_checkpoint
 from sidepth_core.errors import ConfigError, DatasetError
 from sidepth_core.evaluation.comparison import Comparison
 from sidepth_core.training.before_after import compare_with_start
@@ -42,6 +42,7 @@ from sidepth_core.training.run_folder import METRICS_FILE, forget_unstarted, ope
 from sidepth_core.training.settings import Recipe
 from sidepth_core.training.sources import at_camera_shape, starting_info
 from sidepth_core.training.split import Source
+from sidepth_core.training.teacher import teacher_of
 
 PREPARING_TIMEOUT = timedelta(hours=24)
 """How long the other processes wait for the first one to prepare the recordings."""
@@ -79,6 +80,7 @@ def fit(recipe: Recipe) -> Run:
     recipe = at_camera_shape(recipe)
     folder = Path(recipe.out)
     check_device(recipe)
+    teacher_of(recipe.objective)  # before hours of preparing
     state = open_run_folder(recipe)
     try:
         L.seed_everything(recipe.seed, verbose=False)
@@ -205,7 +207,7 @@ def save_average(directory: Path, metrics: dict[str, float], *, module: DepthTra
         scale=scale,
         scale_note=note,
         training_data=training_data(module.recipe),
-        licence=module.recipe.licence or networks.info.licence,
+        licence=module.recipe.licence or licence_of(networks.info, module.recipe),
         versions=versions(),
         metrics=metrics,
         camera=module.learned_camera,
@@ -233,7 +235,16 @@ def save_camera(folder: Path, camera: Camera | None, *, learns_depth: bool) -> t
 def training_data(recipe: Recipe) -> tuple[str, ...]:
     """Return what the weights were trained on, a line each: the checkpoint they started from, and the sources."""
     started = (f'started from {recipe.checkpoint}',) if recipe.checkpoint else ()
-    return (*started, *recipe.data.sources)
+    taught = (f'taught by {recipe.objective.teacher}',) if recipe.objective.teacher else ()
+    return (*started, *taught, *recipe.data.sources)
+
+
+def licence_of(info: CheckpointInfo, recipe: Recipe) -> str:
+    """Return the licence of weights whose recipe names none: of what they start from, and of a teacher, if any."""
+    if not recipe.objective.teacher:
+        return info.licence
+    asked = load_info(recipe.objective.teacher).licence or 'a licence that its card does not name'
+    return '; '.join(part for part in (info.licence, f'taught by a model under {asked}') if part)
 
 
 def scale_of(
@@ -264,7 +275,8 @@ def scale_of(
     if objective.hold_scale and start is not None and start.scale == 'metric':
         measured = f' (measured in {len(driven)} of {len(sources)} sources)' if objective.speed and driven else ''
         return 'metric', f'metres are held at those of {recipe.checkpoint}, not measured{measured}: {start.scale_note}'
-    if not objective.speed:
-        return 'relative', 'the recipe has no speed term, so nothing held the scale to metres'
+    if objective.teacher_scale:
+        return 'metric', f'metres are those of the teacher {objective.teacher}, not measured'
     missing = ', '.join(source.name for source in sources if source not in driven)
-    return 'relative', f'no odometry or speed in {missing}, so nothing held the scale to metres'
+    reason = f'no odometry or speed in {missing}' if objective.speed else 'the recipe has no speed term'
+    return 'relative', f'{reason}, so nothing held the scale to metres'

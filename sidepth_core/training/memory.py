@@ -119,7 +119,7 @@ def step_memory(module: DepthTraining) -> StepMemory:
         batch = blank_clip(recipe, size)
         view = plain(middle_only(batch) if supervised else batch, size, pose_size)
         outcome = evaluate(
-            networks, view, recipe.objective, teacher=module.average.networks, supervised=supervised,
+            networks, view, recipe.objective, average=module.average.networks, supervised=supervised,
             precision=recipe.precision,
         )  # fmt: skip
         outcome.terms.total(recipe.objective.weights).backward()  # type: ignore[no-untyped-call]
@@ -150,6 +150,7 @@ def blank_clip(recipe: Recipe, size: tuple[int, int]) -> Batch:
         depth_m=torch.full((1, 1, height, width), 10.0),
         two_view_pose=motion,
         two_view_points=torch.full((1, pairs, 1, 3), 0.5),
+        teacher_inverse=torch.rand(1, 1, height, width),
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sidepth_core.augment import AugmentedBatch, apply, draw, plain
 from sidepth_core.camera import Camera
+from sidepth_core.checkpoint import load_info
 from sidepth_core.data.clips import Batch
 from sidepth_core.errors import ConfigError
 from sidepth_core.losses import minimum_reprojection
@@ -56,6 +57,7 @@ class DepthTraining(L.LightningModule):
         self.average = Average(networks, recipe.optimiser.ema_decay)
         self.last_signs: CollapseSigns | None = None
         self._start: tuple[Networks, ...] = ()  # in a tuple, so that Lightning neither saves nor trains it
+        self._teacher_has_shift = bool(recipe.objective.teacher) and load_info(recipe.objective.teacher).has_shift
         self._uncalibrated: Source | None = None
         self._scores = torch.zeros(2, len(SCORES))
         self.train()  # a loaded checkpoint is in evaluation mode, and Lightning leaves modes as they are
@@ -108,8 +110,9 @@ class DepthTraining(L.LightningModule):
             self.networks,
             view,
             self.recipe.objective,
-            teacher=self.average.networks,
+            average=self.average.networks,
             start=self._start[0] if self._start else None,
+            teacher_has_shift=self._teacher_has_shift,
             supervised=supervised,
             precision=self.recipe.precision,
         )
@@ -181,7 +184,10 @@ class DepthTraining(L.LightningModule):
         """Score the averaged networks on clips as they are."""
         networks = self.average.networks
         view = self.plain(batch)
-        outcome = evaluate(networks, view, self.recipe.objective, precision=self.recipe.precision)
+        objective, precision = self.recipe.objective, self.recipe.precision
+        outcome = evaluate(
+            networks, view, objective, teacher_has_shift=self._teacher_has_shift, precision=precision
+        )
         # Without the auto-mask: it would reward a network for explaining nothing.
         photometric = minimum_reprojection(view.target, outcome.warped).loss
         known_depth = depth_scores(outcome.depth_m, view.depth_m) or (None, None)

@@ -54,8 +54,9 @@ def evaluate(
     view: AugmentedBatch,
     settings: ObjectiveSettings,
     *,
-    teacher: Networks | None = None,
+    average: Networks | None = None,
     start: Networks | None = None,
+    teacher_has_shift: bool = True,
     supervised: bool = False,
     precision: str = 'auto',
 ) -> Outcome:
@@ -65,9 +66,10 @@ def evaluate(
         networks: What is trained or validated.
         view: The augmented clips; see AugmentedBatch.
         settings: Which terms there are.
-        teacher: Averaged networks, for self-distillation and the motion mask.
+        average: Averaged networks, for self-distillation and the motion mask.
         start: Networks with the starting checkpoint's weights, to hold the scale by.
-        supervised: Learn from known depth only: no pose network and no warps.
+        teacher_has_shift: Whether inverse depth in the view's teacher_inverse is off by an unknown shift.
+        supervised: Learn from known depth and a teacher only: no pose network and no warps.
         precision: What the networks run in: 'auto', 'float32' or 'bf16'.
     """
     weights = settings.weights
@@ -82,10 +84,17 @@ def evaluate(
         depth=losses.depth_supervision(depth_m, view.depth_m, farthest_m) if weights.depth else None,
         depth_shape=losses.depth_shape(depth_m, view.depth_m, farthest_m) if weights.depth_shape else None,
         depth_gradient=losses.depth_gradient(depth_m, view.depth_m, farthest_m) if weights.depth_gradient else None,
+        teacher_shape=losses.teacher_shape(depth_m, view.teacher_inverse, has_shift=teacher_has_shift)
+        if weights.teacher_shape
+        else None,
+        teacher_gradient=losses.teacher_gradient(depth_m, view.teacher_inverse, has_shift=teacher_has_shift)
+        if weights.teacher_gradient
+        else None,
+        teacher_scale=_teacher_drift(view, depth_m, farthest_m) if weights.teacher_scale else None,
     )
     if supervised:
         return Outcome(terms, disparity, depth_m, None, [], None)
-    taught = _taught(teacher, view, settings, precision)
+    taught = _taught(average, view, settings, precision)
     motion = None
     if settings.train_pose:
         with autocast(view.target.device, precision):
@@ -231,13 +240,19 @@ def _scale_drift(start: Networks, view: AugmentedBatch, depth_m: Tensor, precisi
     return losses.scale_drift(depth_m, before_m, start.farthest(view.K_target), held)
 
 
+def _teacher_drift(view: AugmentedBatch, depth_m: Tensor, farthest_m: Tensor) -> Tensor:
+    """Compare the scale of depth with a teacher's in clips whose distance nobody measured."""
+    held = view.distance_m.isnan().any(1) & view.teacher_inverse.isfinite().flatten(1).all(1)
+    return losses.scale_drift(depth_m, 1 / view.teacher_inverse, farthest_m, held)
+
+
 def _taught(
-    teacher: Networks | None, view: AugmentedBatch, settings: ObjectiveSettings, precision: str
+    average: Networks | None, view: AugmentedBatch, settings: ObjectiveSettings, precision: str
 ) -> Tensor | None:
-    """Return the teacher's depth of the target view, seen from the un-zoomed image; None where nobody asks."""
-    if teacher is None or not (settings.self_distillation or settings.motion_mask):
+    """Return averaged weights' depth of the target view, seen from the un-zoomed image; None where nobody asks."""
+    if average is None or not (settings.self_distillation or settings.motion_mask):
         return None
     with torch.no_grad():
         with autocast(view.target.device, precision):
-            full = teacher.disparity(view.full_input)
-        return 1 / full_to_zoomed(1 / teacher.depth(full, view.K_full), view.view)
+            full = average.disparity(view.full_input)
+        return 1 / full_to_zoomed(1 / average.depth(full, view.K_full), view.view)

@@ -216,6 +216,13 @@ class ObjectiveSettings:
         depth_shape: Weight of the same up to one factor for each image, without the sky.
         depth_gradient: Weight of the difference between steps of log depth and those of known depth, which sharpens
             edges.
+        teacher: Checkpoint whose depth is learned from, by the three weights below: hf://ORG/REPO or a folder of a
+            foundation model, or one of ours (base). Its maps are made once, when clips are prepared; empty is none.
+        teacher_shape: Weight of the difference between inverse depth and the teacher's, in units of its mean absolute
+            deviation, once scale (and shift, of a relative foundation model) are aligned image by image.
+        teacher_gradient: Weight of the difference between steps of the two from pixel to pixel, which sharpens edges.
+        teacher_scale: Weight of |ln| of the factor between depth and a metric teacher's, where nobody measured the
+            distance: metres become the teacher's.
         self_distillation: Weight of the agreement with the averaged weights' prediction on the un-zoomed image.
         two_view_pose: Weight of the distance between the pose network's motion and the two-view (epipolar) pose of
             corners tracked in both images. Where it is not 0, views are synthesised with the latter (its length is the
@@ -230,7 +237,8 @@ class ObjectiveSettings:
             where nobody measured the distance: metres stay those of the checkpoint.
         auto_mask: Leave out pixels that an un-warped neighbour explains better: still, or moving along.
         motion_mask: Leave out infinite-depth holes of the averaged weights, which cars moving along tear.
-        supervised_steps: First steps that learn from known depth only, without warps and pose: three times cheaper.
+        supervised_steps: First steps that learn from known depth and a teacher only, without warps and pose: three
+            times cheaper.
 
     Raises:
         ConfigError: If a value cannot work.
@@ -244,6 +252,10 @@ class ObjectiveSettings:
     depth: float = 0.0
     depth_shape: float = 0.0
     depth_gradient: float = 0.0
+    teacher: str = ''
+    teacher_shape: float = 0.0
+    teacher_gradient: float = 0.0
+    teacher_scale: float = 0.0
     self_distillation: float = 0.0
     two_view_pose: float = 0.0
     pose_source: Literal['network', 'two_view', 'odometry', 'both'] = 'two_view'
@@ -256,10 +268,15 @@ class ObjectiveSettings:
     def __post_init__(self) -> None:
         """Refuse an objective that rewards errors or is empty."""
         faults = [f'weight {name} {value!r} is negative' for name, value in self.weights._asdict().items() if value < 0]
-        if not self.photometric and not self.depth:
-            faults.append('photometric and depth are both 0: there is nothing to learn from')
-        if self.supervised_steps and not self.depth:
-            faults.append(f'supervised_steps {self.supervised_steps!r} needs the weight depth')
+        if not self.photometric and not self.depth and not self.teacher_shape:
+            faults.append('photometric, depth and teacher_shape are all 0: there is nothing to learn from')
+        taught = [name for name in ('teacher_shape', 'teacher_gradient', 'teacher_scale') if getattr(self, name)]
+        if taught and not self.teacher:
+            faults.append(f'{" and ".join(taught)} need a teacher: a checkpoint, a folder or hf://ORG/REPO')
+        if self.teacher and not taught:
+            faults.append(f'teacher {self.teacher!r} teaches nothing: give teacher_shape a weight')
+        if self.supervised_steps and not self.depth and not self.teacher_shape:
+            faults.append(f'supervised_steps {self.supervised_steps!r} needs the weight depth or teacher_shape')
         if not self.train_pose and not self.weights.two_view_pose:
             faults.append('train_pose false needs two_view_pose above 0 and another pose_source than network')
         refuse('objective', faults)
@@ -433,4 +450,6 @@ class Recipe:
             faults.append(f'steps {self.steps!r} is not positive')
         if self.objective.hold_scale and not self.checkpoint:
             faults.append('objective.hold_scale needs a checkpoint to start from')
+        if self.objective.hold_scale and self.objective.teacher_scale:
+            faults.append("objective.hold_scale and teacher_scale pull at one scale, the start's and the teacher's")
         refuse('recipe', faults)

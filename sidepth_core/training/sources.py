@@ -31,6 +31,7 @@ from sidepth_core.models import size_of_shape
 from sidepth_core.old_names import earlier_fields, earlier_source
 from sidepth_core.training.settings import DataSettings, Recipe
 from sidepth_core.training.split import Source, Split, split_by_time
+from sidepth_core.training.teacher import Teacher, teacher_of
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,10 @@ def open_sources(recipe: Recipe) -> list[Source]:
         ConfigError: If the recipe names no source, or a source has an option that it does not know.
         DatasetError: If a source cannot be used.
     """
-    return [source for place in prepare_sources(recipe) for source in _opened(place, recipe)]
+    places = prepare_sources(recipe)
+    teacher = teacher_of(recipe.objective, recipe.device)
+    key = teacher.key if teacher else ''
+    return [source for place in places for source in _opened(place, recipe, key)]
 
 
 def prepare_sources(recipe: Recipe) -> list[Place]:
@@ -69,12 +73,15 @@ def prepare_sources(recipe: Recipe) -> list[Place]:
     if not recipe.data.sources:
         raise ConfigError('the recipe names nothing to learn from: add data.sources, or --bag DIR')
     places = [_place(text, recipe) for text in recipe.data.sources]
+    teacher = teacher_of(recipe.objective, recipe.device)
     with Progress(transient=True) as bars:
         for place in places:
             if not _is_cache(Path(place.text)):
                 _prepare(place, prepare_settings(recipe, place.text), bars)
             if recipe.objective.weights.two_view_pose and recipe.objective.pose_source != 'odometry':
                 _estimate_poses(place, bars)
+            if teacher is not None:
+                _teach(place, teacher, bars)
     return places
 
 
@@ -183,10 +190,16 @@ def _estimate_poses(place: Place, bars: Progress) -> None:
     bars.remove_task(task)
 
 
-def _opened(place: Place, recipe: Recipe) -> Iterable[Source]:
+def _teach(place: Place, teacher: Teacher, bars: Progress) -> None:
+    task = bars.add_task(f'{place.text}: what {teacher.name} says', total=None)
+    teacher.teach(place.cache, lambda done, of: bars.update(task, completed=done, total=of))
+    bars.remove_task(task)
+
+
+def _opened(place: Place, recipe: Recipe, teacher: str) -> Iterable[Source]:
     """Yield the sources of a cache: its drives, those of one folder together."""
     data, source = recipe.data, recipe.objective.pose_source
-    clips = PreparedDataset(place.cache, 'two_view' if source == 'network' else source)
+    clips = PreparedDataset(place.cache, 'two_view' if source == 'network' else source, teacher)
     if recipe.objective.weights.two_view_pose:
         origins = Counter(name for index in range(len(clips)) for name in clips.chosen_poses(index)[1])
         log.info('%s: poses between frames: %s', place.text, describe_origins(origins))

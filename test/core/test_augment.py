@@ -29,7 +29,8 @@ def batch_of(count: int, seed: int = 0, frames: int = 3) -> Batch:
     depth = torch.rand(count, 1, *CACHED, generator=generator) * 20 + 2
     seen = torch.eye(4).repeat(count, frames - 1, 1, 1)
     points = torch.rand(count, frames - 1, 8, 3, generator=generator)
-    return Batch(images, K, torch.full((count, frames - 1), 0.1), torch.ones(count, frames - 1), depth, seen, points)
+    driven = torch.ones(count, frames - 1)
+    return Batch(images, K, torch.full((count, frames - 1), 0.1), driven, depth, seen, points, 1 / depth)
 
 
 def test_the_same_generator_state_gives_the_same_batch() -> None:

@@ -30,6 +30,8 @@ STANDING_MPS = 0.05
 """Slower than this by odometry, a camera stands, whatever passes it."""
 TWO_VIEW_POINTS = 64
 """So many corners of a motion are kept: enough for a median."""
+MAPS_A_FILE = 32
+"""Clips whose teacher's maps lie in one file."""
 
 
 class PreparedDataset(Dataset[Clip]):
@@ -44,15 +46,16 @@ class PreparedDataset(Dataset[Clip]):
         weights: (M,) float64, how often each clip is to be drawn so that the sources' weights hold; sums to 1.
     """
 
-    def __init__(self, folder: Path | str, poses: PoseSource = 'two_view') -> None:
+    def __init__(self, folder: Path | str, poses: PoseSource = 'two_view', teacher: str = '') -> None:
         """Open a cache.
 
         Args:
             folder: The cache.
             poses: Whose poses the clips bring as two_view_pose.
+            teacher: Key of the teacher whose maps the clips bring as teacher_inverse; empty brings none.
 
         Raises:
-            DatasetError: If the folder is no complete cache of this version.
+            DatasetError: If the folder is no complete cache of this version, or that teacher's maps are not all there.
         """
         self.folder = Path(folder)
         self._check_manifest()
@@ -67,6 +70,9 @@ class PreparedDataset(Dataset[Clip]):
         self._starts = [
             list(accumulate((len(shard.frames.position) for shard in shards), initial=0)) for shards in self._shards
         ]
+        self._teacher = teacher_folder(self.folder, teacher) if teacher else None
+        if self._teacher and not (self._teacher / 'teacher.json').is_file():
+            raise DatasetError(f"{str(self._teacher)!r} has no complete set of a teacher's maps: expected teacher.json")
 
     def __len__(self) -> int:
         """Return the number of clips."""
@@ -90,6 +96,7 @@ class PreparedDataset(Dataset[Clip]):
             self._depth(shard, row),
             torch.from_numpy(self.chosen_poses(index)[0].astype(np.float32)),
             self._seen_or_nan('points', index, (TWO_VIEW_POINTS, 3)),
+            self._taught(index),
         )
 
     def pose(self, index: int) -> npt.NDArray[np.float64]:
@@ -148,11 +155,28 @@ class PreparedDataset(Dataset[Clip]):
             return torch.full((self.clips.frames.shape[1] - 1, *shape), float('nan'))
         return torch.from_numpy(self._seen[what][index].copy())
 
+    def _taught(self, index: int) -> Tensor:
+        if self._teacher is None:
+            return torch.full((1, *self.size), float('nan'))
+        number, row = divmod(index % len(self), MAPS_A_FILE)
+        maps = np.load(teacher_file(self._teacher, number), mmap_mode='r')
+        return torch.from_numpy(maps[row].astype(np.float32))[None]
+
     def _depth(self, shard: Shard, row: int) -> Tensor:
         depth_m = shard.depth_m(row)
         if depth_m is None:
             return torch.full((1, *self.size), float('nan'))
         return torch.from_numpy(depth_m)[None]
+
+
+def teacher_folder(cache: Path, key: str) -> Path:
+    """Return the folder of a cache that holds the maps of the teacher with that key."""
+    return cache / f'teacher-{key}'
+
+
+def teacher_file(folder: Path, number: int) -> Path:
+    """Return the file of a teacher's maps with that number."""
+    return folder / f'maps-{number:05d}.npy'
 
 
 def _intrinsics(shard: Shard, row: int) -> Tensor:

@@ -33,6 +33,8 @@ from sidepth_core.losses import (
     smoothness_second,
     speed_term,
     ssim_term,
+    teacher_gradient,
+    teacher_shape,
     zoom_consistency,
 )
 from sidepth_core.losses.box import box_mean
@@ -462,6 +464,9 @@ def test_no_loss_and_no_gradient_is_nan_on_images_without_texture(kind: str, hal
             self_distillation=self_distillation(depth, depth.detach() * 1.1),
             two_view_pose=motion_term(motion, torch.eye(4).expand(2, 4, 4)),
             hold_scale=scale_drift(depth, depth.detach() * 1.1, 1e6, torch.tensor([True, True])),
+            teacher_shape=teacher_shape(depth, torch.rand_like(depth), has_shift=half == torch.float16),
+            teacher_gradient=teacher_gradient(depth, torch.rand_like(depth), has_shift=half == torch.float16),
+            teacher_scale=scale_drift(depth, depth.detach() * 1.1, 1e6, torch.tensor([True, True])),
         )
         total = terms.total(LossWeights(*[1] * len(terms)))
     total.backward()

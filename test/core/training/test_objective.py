@@ -29,6 +29,10 @@ EVERYTHING = ObjectiveSettings(
     depth=1.0,
     depth_shape=0.5,
     depth_gradient=0.5,
+    teacher='default',
+    teacher_shape=0.5,
+    teacher_gradient=0.5,
+    teacher_scale=0.1,
     self_distillation=0.1,
     two_view_pose=1.0,
     hold_scale=0.1,
@@ -53,6 +57,7 @@ def batch_of(images: torch.Tensor) -> Batch:
         torch.full((count, 1, height, width), 2.0),
         torch.full((count, frames - 1, 4, 4), math.nan),
         torch.full((count, frames - 1, 8, 3), math.nan),
+        torch.rand(count, 1, height, width, generator=torch.Generator().manual_seed(1)),
     )
 
 
@@ -74,7 +79,7 @@ def view_of(batch: Batch) -> AugmentedBatch:
 
 def test_each_weight_switches_its_term_on(networks: Networks) -> None:
     view = view_of(noise())
-    everything = evaluate(networks, view, EVERYTHING, teacher=networks, start=networks, precision='float32').terms
+    everything = evaluate(networks, view, EVERYTHING, average=networks, start=networks, precision='float32').terms
     assert all(term is not None for term in everything)
     paper = evaluate(networks, view, ObjectiveSettings(speed=0.0), precision='float32').terms
     computed = {name for name, term in paper._asdict().items() if term is not None}
@@ -342,7 +347,7 @@ def test_better_depth_is_chosen_although_its_own_motion_is_worse(networks: Netwo
     depth_m = torch.from_numpy(depth)[None]
     places = torch.stack([torch.from_numpy(np.asarray(frame.T_world_camera)[:3, 3]) for frame in frames])
     K, driven = torch.from_numpy(camera.matrix).float(), places.diff(dim=0).norm(dim=1).float()
-    clip = Clip(images, K, torch.full((2,), 0.1), driven, depth_m, nothing, nothing[:, :, :3])
+    clip = Clip(images, K, torch.full((2,), 0.1), driven, depth_m, nothing, nothing[:, :, :3], depth_m)
     clip = clip._replace(two_view_pose=torch.from_numpy(two_view_poses_of(clip).motions).float())
     view = plain(collate([clip]), (208, 320), SIZE)
     true_m = depth_m[None].clamp(1, 99)
@@ -363,7 +368,7 @@ def test_better_depth_is_chosen_although_its_own_motion_is_worse(networks: Netwo
 @pytest.mark.parametrize('precision', ['float32', 'bf16'])
 def test_images_without_texture_give_finite_gradients(networks: Networks, grey: int, precision: str) -> None:
     batch = batch_of(torch.full((2, 3, 3, 80, 120), grey, dtype=torch.uint8))
-    terms = evaluate(networks, view_of(batch), EVERYTHING, teacher=networks, precision=precision).terms
+    terms = evaluate(networks, view_of(batch), EVERYTHING, average=networks, precision=precision).terms
     loss = terms.total(EVERYTHING.weights)
     networks.zero_grad()
     loss.backward()
@@ -374,7 +379,7 @@ def test_images_without_texture_give_finite_gradients(networks: Networks, grey: 
 
 
 def test_losses_stay_float32_around_networks_in_bfloat16(networks: Networks) -> None:
-    outcome = evaluate(networks, view_of(noise()), EVERYTHING, teacher=networks, precision='bf16')
+    outcome = evaluate(networks, view_of(noise()), EVERYTHING, average=networks, precision='bf16')
     assert outcome.depth_m.dtype == torch.float32
     assert all(term.dtype == torch.float32 for term in outcome.terms if term is not None)
 

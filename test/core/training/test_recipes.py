@@ -60,7 +60,7 @@ def test_the_promised_recipes_are_there() -> None:
     names = {path.stem for path in RECIPES}
     assert names == {
         'kitti_1024x320', 'kitti_640x192', 'finetune_bag', 'robot_indoor', 'synthetic', 'small', 'base', 'debug',
-        'ablation',
+        'ablation', 'distill_bag',
     }  # fmt: skip
 
 
