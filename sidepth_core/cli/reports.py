@@ -277,7 +277,8 @@ def add_evaluation(page: Page, drive: DriveEvaluation) -> None:
     page.heading(f'{drive.name}: {drive.frames} frames')
     if drive.depth is not None:
         depth = drive.depth
-        rows = (('median-scaled', depth.scaled), ('as published', depth.unscaled), ('best constant', depth.constant))
+        rows = [('median-scaled', depth.scaled), ('as published', depth.unscaled), ('best constant', depth.constant)]
+        rows += [('best by row', depth.row_prior)] if depth.row_prior is not None else []
         page.table(('', *DEPTH_HEADS), [(name, *depth_cells(scores)) for name, scores in rows])
         page.text(f'True over predicted median {depth.ratio:.3f}, spread over images {depth.ratio_spread:.1%}.')
         error = [row.score.scaled.abs_rel for row in depth.rows]

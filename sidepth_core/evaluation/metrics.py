@@ -20,6 +20,7 @@ from sidepth_core.evaluation.depth_metrics import (
 )
 from sidepth_core.evaluation.flicker import FlickerPair, FlickerScores, flicker_pair, mean_flicker
 from sidepth_core.evaluation.pose_metrics import PoseScores, chain, score_trajectory
+from sidepth_core.evaluation.row_prior import RowPrior
 from sidepth_core.geometry import warp
 from sidepth_core.losses import minimum_reprojection
 
@@ -57,6 +58,7 @@ class DepthSummary(NamedTuple):
         scaled: Mean scores, every image scaled by its median ratio.
         unscaled: Mean scores as predicted, in metres.
         constant: Mean scaled scores of the best constant depth: what a network has to beat.
+        row_prior: The same of the best depth of each row of the image; None for fewer than two images.
         ratio: Median of the images' ratios of true over predicted medians; 1 for metric depth.
         ratio_spread: Standard deviation of those ratios over their median: how steady the scale is.
         rows: Each image.
@@ -65,6 +67,7 @@ class DepthSummary(NamedTuple):
     scaled: DepthScores
     unscaled: DepthScores
     constant: DepthScores
+    row_prior: DepthScores | None
     ratio: float
     ratio_spread: float
     rows: tuple[DepthRow, ...]
@@ -88,6 +91,7 @@ class DepthMetric:
     def __init__(self, protocol: DepthProtocol) -> None:
         self._protocol = protocol
         self._rows: list[DepthRow] = []
+        self._row_prior = RowPrior(protocol)
 
     def add(self, estimate: FrameEstimate) -> DepthRow | None:
         """Score one frame; None where its depth is not known."""
@@ -100,6 +104,7 @@ class DepthMetric:
             return None
         row = DepthRow(estimate.place, estimate.frame.stamp_ns, score, constant)
         self._rows.append(row)
+        self._row_prior.add(truth)
         return row
 
     def result(self) -> DepthSummary | None:
@@ -112,6 +117,7 @@ class DepthMetric:
             mean_scores([row.score.scaled for row in self._rows]),
             mean_scores([row.score.unscaled for row in self._rows]),
             mean_scores([row.constant.scaled for row in self._rows]),
+            self._row_prior.result(),
             middle,
             float((ratios / middle).std()),
             tuple(self._rows),

@@ -59,8 +59,10 @@ def _depth_table(depth: DepthSummary, protocol: DepthProtocol) -> Table:
         table.add_column(head, justify='right')
     table.add_row('median-scaled', *depth_cells(depth.scaled), style='bold')
     table.add_row('as published', *depth_cells(depth.unscaled))
-    # Median-scaled, as every constant becomes the image's median.
+    # Both median-scaled: every constant becomes the image's median.
     table.add_row('best constant', *depth_cells(depth.constant), style='dim')
+    if depth.row_prior is not None:
+        table.add_row('best by row', *depth_cells(depth.row_prior), style='dim')
     table.caption = (
         f'scale: true over predicted median {depth.ratio:.3f}, spread over images {depth.ratio_spread:.1%}, drift from '
         f'the first to the last third {_number(depth.ratio_drift, "+.1%", "")}'
@@ -144,6 +146,7 @@ def drive_to_dict(drive: DriveEvaluation) -> dict[str, Any]:
             'median_scaled': _plain(depth.scaled),
             'unscaled': _plain(depth.unscaled),
             'constant_median_scaled': _plain(depth.constant),
+            'row_prior_median_scaled': _plain(depth.row_prior),
             'median_ratio': depth.ratio,
             'median_ratio_spread': depth.ratio_spread,
             'median_ratio_drift': _plain(depth.ratio_drift),

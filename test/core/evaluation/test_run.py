@@ -104,6 +104,8 @@ def test_who_knows_the_depth_has_no_error_and_beats_the_constant(perfect: DriveE
     assert perfect.depth.unscaled.d1 == 1
     assert perfect.depth.ratio == pytest.approx(1)
     assert perfect.depth.constant.abs_rel > 0.2
+    assert perfect.depth.row_prior is not None
+    assert 0.02 < perfect.depth.row_prior.abs_rel < perfect.depth.constant.abs_rel
     assert len(perfect.depth.rows) == perfect.frames == len(FRAMES)
 
 
@@ -192,7 +194,7 @@ def test_tables_print_every_measure_within_80_characters(perfect: DriveEvaluatio
     print_drive(console, replace(perfect, depth=perfect.depth._replace(unscaled=wide)), DepthProtocol())
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert '…' not in text
-    for word in ('AbsRel', 'best constant', '2.00x', 'ATE', 'flicker', 'view synthesis'):
+    for word in ('AbsRel', 'best constant', 'best by row', '2.00x', 'ATE', 'flicker', 'view synthesis'):
         assert word in text
 
 

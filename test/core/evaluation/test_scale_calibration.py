@@ -91,6 +91,6 @@ def test_drift_compares_the_end_of_a_drive_with_its_beginning() -> None:
     assert score is not None
     ratios = [1.0, 1.0, 1.0, 5.0, 9.0, 9.0, 1.2, 1.2, 1.2]
     rows = tuple(DepthRow(i, i, score._replace(ratio=ratio), score) for i, ratio in enumerate(ratios))
-    summary = DepthSummary(score.scaled, score.unscaled, score.scaled, 1.2, 0.1, rows)
+    summary = DepthSummary(score.scaled, score.unscaled, score.scaled, None, 1.2, 0.1, rows)
     assert summary.ratio_drift == pytest.approx(0.2)
     assert math.isnan(summary._replace(rows=rows[:2]).ratio_drift)
