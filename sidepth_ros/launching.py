@@ -32,7 +32,7 @@ ENGINES = (
     '', 'eager', 'channels_last', 'compiled', 'openvino', 'openvino_gpu', 'onnxruntime', 'onnxruntime_tensorrt', 'auto',
 )
 PRECISIONS = ('', 'float32', 'bf16', 'fp16', 'auto')
-SCALE_SOURCES = ('', 'checkpoint', 'fixed', 'relative')
+SCALE_SOURCES = ('', 'checkpoint', 'fixed', 'camera_height', 'odometry', 'range', 'auto', 'relative')
 TOPIC = re.compile(r'(~?/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*', re.ASCII)
 """What ROS takes for the name of a topic."""
 

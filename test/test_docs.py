@@ -72,3 +72,14 @@ def test_every_parameter_command_and_setting_is_in_the_reference(made: dict[Path
     assert '| `--every` N | `1` |' in commands
     assert '| `optimiser.batch_size` |' in made[Path('docs/reference/recipe.md')]
     assert '| `camera_name` |' in node
+
+
+def test_launch_arguments_offer_what_the_node_takes() -> None:
+    # The launch files' own tests, which need launch_ros, compare the lists themselves.
+    pytest.importorskip('rclpy')
+    from sidepth_ros.node.parameters import SPECS  # noqa: PLC0415 - only this test needs ROS
+
+    rows = runpy.run_path(str(ROOT / 'docs' / 'make_reference.py'))['launch_rows'](ROOT / 'launch' / 'depth.launch.py')
+    texts = {row[0].strip('`'): row[-1] for row in rows}
+    for name in ('scale_source', 'engine', 'precision'):
+        assert set(re.findall(r'`(\w+)`', texts[name])) == set(SPECS[name].choices), name

@@ -85,6 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f'error: no command {command!r}: {did_you_mean(command, COMMANDS)}', file=sys.stderr)
         return 2
     let_threads_sleep()
+    # What OpenCV warns of before a camera or a video cannot be opened is in our own error, in words.
+    os.environ.setdefault('OPENCV_LOG_LEVEL', 'ERROR')
     return run(lambda argv: int(_module(command).main(argv)), rest)
 
 

@@ -15,7 +15,7 @@ from sidepth_core.cli import terminal
 from sidepth_core.cli.frames import ASSUMED_FOV_DEG, describe, is_metric, view_of
 from sidepth_core.cli.live_page import LivePage
 from sidepth_core.cli.predict import parse_size
-from sidepth_core.cli.terminal import add_camera, add_network, command_parser
+from sidepth_core.cli.terminal import add_camera, add_network, command_parser, counted
 from sidepth_core.data.calibration import read_calibration
 from sidepth_core.data.live import LiveCamera
 from sidepth_core.errors import ConfigError
@@ -76,7 +76,8 @@ def main(argv: Sequence[str]) -> int:
             count = show(camera, estimator, page, options)
         except KeyboardInterrupt:
             count = page.shown
-    console.print(f'{count} images, {camera.dropped} of {camera.read} dropped for newer ones', highlight=False)
+    images = counted(count, 'image')
+    console.print(f'{images}, {camera.dropped} of {camera.read} dropped for newer ones', highlight=False)
     return 0
 
 

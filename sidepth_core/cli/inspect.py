@@ -46,7 +46,8 @@ from sidepth_core.models.foundation.folder import CONFIG_FILE as FOUNDATION_FILE
 from sidepth_core.outputs import Page
 
 STYLES = {'good': 'green', 'doubtful': 'yellow', 'bad': 'red'}
-
+WIDEST_FACT = 110
+"""Characters in a line of a fact; longer ones go on in the next line."""
 
 DESCRIPTION = """\
 Look at a recording, a training run, a checkpoint or a prepared cache. Of a recording it says whether it is good to
@@ -217,7 +218,7 @@ def findings_table(judgement: Judgement) -> Table:
     """Return what a judgement says of each topic, and what to do."""
     table = Table(title='to train on without labels', title_justify='left')
     for heading in ('', '', 'found', 'what to do'):
-        table.add_column(heading, no_wrap=not heading)
+        table.add_column(heading, no_wrap=not heading, max_width=WIDEST_FACT)
     for topic, level, found, advice in judgement.findings:
         table.add_row(Text(topic), Text(level, style=STYLES[level]), Text(found), Text(advice))
     return table
@@ -252,7 +253,7 @@ class Facts(Table):
         super().__init__(title=Text(title), show_header=False, title_justify='left')
         self.facts: list[tuple[str, str]] = []
         self.add_column(style='bold', no_wrap=True)
-        self.add_column()
+        self.add_column(max_width=WIDEST_FACT)
 
     def fact(self, name: str, value: str) -> None:
         """Add a line."""

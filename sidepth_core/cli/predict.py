@@ -11,7 +11,7 @@ from rich.progress import Progress
 from sidepth_core.cli import printable, terminal
 from sidepth_core.cli.frames import ASSUMED_FOV_DEG, Named, describe, open_frames, view_of
 from sidepth_core.cli.saved_depth import CLOUD, CLOUDS, TRAJECTORY, VALUES_PER_METRE, VIDEO, SavedDepth, check_unused
-from sidepth_core.cli.terminal import JSON_HELP, add_camera, add_network, command_parser, print_json
+from sidepth_core.cli.terminal import JSON_HELP, add_camera, add_network, command_parser, counted, print_json
 from sidepth_core.data.frames import FrameSource, SourceReport
 from sidepth_core.engines import ENGINE_CHOICES, PRECISION_CHOICES
 from sidepth_core.errors import ConfigError
@@ -19,7 +19,7 @@ from sidepth_core.inference import DepthEstimator
 
 DESCRIPTION = """\
 Estimate depth and save it: depth/NAME.png or .npy, colour/NAME.jpg, camera.json of the rectified images, and
-prediction.json, which says what the numbers mean. Of a drive also depth.mp4; of one whose poses are known
+prediction.json, which says what the numbers mean. Of a drive also depth.webm; of one whose poses are known
 trajectory.txt (TUM format) and cloud.ply, all its points in one frame of reference; else cloud.ply of the first image.
 """
 EXAMPLES = """\
@@ -84,7 +84,8 @@ def main(argv: Sequence[str]) -> int:
     whole = source is None or report_losses(source.report)
     unit = 'metric' if saved.metric else 'relative: right up to an unknown factor'
     out = printable(options.out)
-    console.print(f'{saved.count} depth maps, {describe(estimator)}, {unit}: {out}', markup=False, highlight=False)
+    maps = counted(saved.count, 'depth map')
+    console.print(f'{maps}, {describe(estimator)}, {unit}: {out}', markup=False, highlight=False)
     beside = [name for name in (VIDEO, CLOUD, TRAJECTORY) if (options.out / name).exists()]
     if beside:
         console.print(f'beside them: {", ".join(beside)}', markup=False, highlight=False)

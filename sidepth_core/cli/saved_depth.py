@@ -23,10 +23,12 @@ from sidepth_core.visualisation import Panel, depth_span, draw_depth, save_image
 VALUES_PER_METRE = {'mm': 1000, 'kitti': 256}
 """Scale of the 16-bit PNG formats; both hold 0 where depth does not fit into 16 bits."""
 
-VIDEO, CLOUD, TRAJECTORY = 'depth.mp4', 'cloud.ply', 'trajectory.txt'
+VIDEO, CLOUD, TRAJECTORY = 'depth.webm', 'cloud.ply', 'trajectory.txt'
 OUTPUTS = ('prediction.json', 'depth', 'colour', VIDEO, CLOUD, TRAJECTORY, 'clouds')
 """What a run leaves in its folder."""
 
+VIDEO_WIDTH = 640
+"""Pixels of the video at most: encoding it takes about as long as estimating depth."""
 CLOUDS = ('fused', 'each', 'none')
 DEFAULT_RATE_HZ = 10.0
 FASTEST_HZ = 60.0
@@ -51,6 +53,7 @@ class SavedDepth:
         self._fused = FusedCloud(options.voxel)
         self._first: Cloud | None = None
         self._video: VideoFile | None = None
+        self._films = True
         self._waiting: tuple[int, Image] | None = None
         self.count = 0
         self.metric = True
@@ -94,12 +97,21 @@ class SavedDepth:
 
     def _film(self, stamp_ns: int, drawn: Image) -> None:
         """Append to the video; how fast it runs is known from the second frame on, so one image makes none."""
+        if not self._films:
+            return
+        try:
+            self._append(stamp_ns, drawn)
+        except ConfigError as error:  # a build of OpenCV without the codec; depth is what was asked for
+            self._films, self._video = False, None
+            terminal.console(stderr=True).print(f'no video: {error}', markup=False, highlight=False)
+
+    def _append(self, stamp_ns: int, drawn: Image) -> None:
         if self._video is None:
             if self._waiting is None:
                 self._waiting = stamp_ns, drawn
                 return
             before_ns, first = self._waiting
-            self._video = VideoFile(self._out / VIDEO, rate_hz(before_ns, stamp_ns))
+            self._video = VideoFile(self._out / VIDEO, rate_hz(before_ns, stamp_ns), VIDEO_WIDTH)
             self._video.add(first)
         self._video.add(drawn)
 

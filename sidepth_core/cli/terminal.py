@@ -51,6 +51,11 @@ def add_camera(add: Callable[..., argparse.Action], without_fov: str = '') -> No
     add('--fov', type=float, metavar='DEG', help=f'{fov}; {without_fov}' if without_fov else fov)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return how many there are: 1 frame, 2 frames."""
+    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Give a command the option --json: one JSON document on stdout instead of tables, for scripts."""
     parser.add_argument('--json', action='store_true', help=JSON_HELP)

@@ -24,19 +24,20 @@ from sidepth_core.cli.frames import (
 )
 from sidepth_core.cli.predict import parse_size
 from sidepth_core.cli.saved_depth import rate_hz
-from sidepth_core.cli.terminal import add_camera, add_network, command_parser
+from sidepth_core.cli.terminal import add_camera, add_network, command_parser, counted
 from sidepth_core.data.deferred import DeferredSource
 from sidepth_core.data.frames import DepthMap, FrameSource, Image
 from sidepth_core.errors import ConfigError, DatasetError
 from sidepth_core.inference import DepthEstimator
-from sidepth_core.outputs import Cloud, FusedCloud, Page, VideoFile, cloud_of, worth_showing
+from sidepth_core.outputs import VIDEO_SUFFIXES, Cloud, FusedCloud, Page, VideoFile, cloud_of, worth_showing
 from sidepth_core.outputs.page import View as PageView
 from sidepth_core.visualisation import Panel, bird_view, depth_span, draw_depth, side_by_side, with_colour_bar
 
 DESCRIPTION = """\
 Show depth: a page with image and depth under a slider, and the point cloud, which can be turned. The page is one file
 that opens in any browser without a network connection. Where a drive has poses and depth is in metres, its frames are
-also fused into one cloud. With --out NAME.mp4 it is a video of all frames: image, depth, and the scene from above.
+also fused into one cloud. With --out NAME.mp4 or NAME.webm it is a video of all frames: image, depth, and the scene
+from above.
 """
 EXAMPLES = """\
   sidepth view street.jpg --open
@@ -73,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     add('source', help='an image, a folder of images, a video, a bag, synthetic:...')
     add_camera(add, f'without it {ASSUMED_FOV_DEG:g} are assumed, and depth is right up to a factor only')
     add = arguments.add_argument_group('what to write').add_argument
-    add('--out', type=Path, default=Path('view.html'), metavar='FILE', help='page (.html) or video (.mp4) '
+    add('--out', type=Path, default=Path('view.html'), metavar='FILE', help='page (.html) or video (.mp4, .webm) '
         '(%(default)s)')  # fmt: skip
     add('--open', action='store_true', help='open it when it is written')
     add('--frames', type=int, default=8, metavar='N', help='frames in the page, spread over the drive (%(default)s)')
@@ -86,24 +87,26 @@ def main(argv: Sequence[str]) -> int:
     """Run the command."""
     options = parser().parse_args(argv)
     suffix = options.out.suffix.lower()
-    if suffix not in {'.html', '.htm', '.mp4'} or options.frames < 1:
+    if suffix not in {'.html', '.htm', *VIDEO_SUFFIXES} or options.frames < 1:
         raise ConfigError(
-            f'--out {str(options.out)!r} with --frames {options.frames}: expected NAME.html or NAME.mp4, and 1 or more'
+            f'--out {str(options.out)!r} with --frames {options.frames}: expected NAME.html, NAME.mp4 or NAME.webm, '
+            'and 1 or more'
         )
     estimator = DepthEstimator.load(options.checkpoint, device=options.device, size=parse_size(options.size))
     frames, source = open_frames(options.source, options.camera)
     console = terminal.console()
     total = expected(source)
-    if suffix != '.mp4':
+    films = suffix in VIDEO_SUFFIXES
+    if not films:
         frames, total = spread(frames, total, options.frames), min(options.frames, total or options.frames)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task('looking', total=total)
         shown = tracked(frames, estimator, options.fov, lambda: progress.advance(task))
-        count = write_video(options.out, shown) if suffix == '.mp4' else write_page(options, estimator, list(shown))
+        count = write_video(options.out, shown) if films else write_page(options, estimator, list(shown))
     if not count:
         reasons = '; '.join(source.report.notes) if source else ''
         raise DatasetError(f'{options.source!r} has no frame to show; {reasons}')
-    console.print(f'{options.out}: {count} frames, {describe(estimator)}', markup=False, highlight=False)
+    console.print(f'{options.out}: {counted(count, "frame")}, {describe(estimator)}', markup=False, highlight=False)
     if options.open:
         webbrowser.open(options.out.resolve().as_uri())
     return 0
@@ -187,10 +190,10 @@ def write_page(options: argparse.Namespace, estimator: DepthEstimator, shown: Se
     metric = all(one.metric for one in shown)
     unit = 'm' if metric else ''
     page = Page(f'Depth of {options.source}')
-    scale = ': '.join(filter(None, [estimator.info.scale, estimator.info.scale_note]))
-    page.text(f'{describe(estimator)}; checkpoint {options.checkpoint or "of the package"}; depth is {scale}.')
-    if not metric and estimator.info.scale == 'metric':
-        page.text(f'Depth is relative here: {UNKNOWN_CAMERA}.')
+    lost = not metric and estimator.info.scale == 'metric'
+    scale = ('relative', UNKNOWN_CAMERA) if lost else (estimator.info.scale, estimator.info.scale_note)
+    page.text(f'{describe(estimator)}; checkpoint {options.checkpoint or "of the package"}.')
+    page.text(f'Depth is {": ".join(filter(None, scale))}.')
     page.viewer([page_view(one, unit) for one in shown], unit)
     fused = fuse(shown)
     if fused is not None:

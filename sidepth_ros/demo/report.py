@@ -211,7 +211,7 @@ def losses(sent: int, received: int, camera: Mapping[str, str]) -> dict[str, int
     arrived = int(camera.get('images received', sent))
     published = int(camera.get('depth images published', received))
     # The node's queue holds one image: what a newer one takes the place of there, nobody can count.
-    counts = {'never taken by the node: the next one came first': sent - arrived, **counts}
+    counts = {'replaced before the node took it': sent - arrived, **counts}
     counts['depth images that did not come here'] = published - received
     counts['unexplained'] = sent - received - sum(counts.values())
     return {name: count for name, count in counts.items() if count}
@@ -268,4 +268,4 @@ def report(session: Session, sent: int, folder: Path, console: Console) -> None:
     accuracy = compare(recording.pairs()) if has_exact else None
     console.print(table(sent, receipts[session.image_topic], receipts[DEPTH], recording.diagnosis(), accuracy))
     path = save_image(folder / 'demo.png', recording.figure(has_exact=has_exact))
-    console.print(f'figure: {path}\nbag:    {session.bag}   (ros2 bag play, Foxglove, sidepth inspect)')
+    console.print(f'figure: {path}\nbag:    {session.bag}   (ros2 bag play, Foxglove, sidepth inspect)', soft_wrap=True)

@@ -26,6 +26,7 @@ from sidepth_core.engines import FACTORIES
 from sidepth_core.engines.verification import probe
 from sidepth_core.inference import DepthEstimator
 from sidepth_core.models import DepthNet
+from sidepth_core.outputs.videos import CODECS
 
 INFO = CheckpointInfo(
     backbone='tf_efficientnet_lite0',
@@ -116,6 +117,16 @@ def test_predict_says_metres_of_a_canonical_network_only_where_the_camera_or_its
     np.testing.assert_allclose(found['narrow'], ratio * found['wide'], rtol=1e-5)
 
 
+def test_predict_saves_depth_where_opencv_encodes_no_video(
+    checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CODECS, '.webm', ())
+    drive = 'synthetic:street?seed=1&frames=3&width=96&height=64'
+    assert main(['predict', drive, '--out', str(tmp_path), '--checkpoint', checkpoint, '--device', 'cpu']) == 0
+    assert len(list((tmp_path / 'depth').iterdir())) == 3
+    assert capsys.readouterr().err.count('no video') == 1
+
+
 def test_predict_of_a_drive_leaves_a_video_a_trajectory_and_a_cloud_in_one_frame_of_reference(
     checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,9 +134,9 @@ def test_predict_of_a_drive_leaves_a_video_a_trajectory_and_a_cloud_in_one_frame
     command = ['predict', drive, '--out', str(tmp_path), '--checkpoint', checkpoint, '--device', 'cpu', '--json']
     assert main([*command, '--format', 'none']) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert printed['files'] == ['depth.mp4', 'cloud.ply', 'trajectory.txt']
+    assert printed['files'] == ['depth.webm', 'cloud.ply', 'trajectory.txt']
     assert (printed['depth_maps'], printed['scale'], printed['whole']) == (4, 'metric', True)
-    video = cv2.VideoCapture(str(tmp_path / 'depth.mp4'))
+    video = cv2.VideoCapture(str(tmp_path / 'depth.webm'))
     assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(10)
     assert sum(iter(lambda: video.read()[0], False)) == 4
     truth = [frame.T_world_camera for frame in open_source(drive)]

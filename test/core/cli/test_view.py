@@ -58,7 +58,23 @@ def test_view_of_a_single_image_without_a_camera_says_how_its_metres_are_known(
     arguments = ['--checkpoint', checkpoint, '--device', 'cpu', '--out', str(out)]
     assert main(['view', str(tmp_path / 'desk.png'), *arguments]) == 0
     assert len(page_data(out)['viewers']) == 1
-    assert '1 frames' in capsys.readouterr().out
+    assert '1 frame,' in capsys.readouterr().out
+
+
+def test_a_page_calls_depth_relative_where_metres_need_a_camera_that_nobody_knows(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / 'desk.png'), np.zeros((64, 96, 3), np.uint8))
+    info = CheckpointInfo(
+        backbone='tf_efficientnet_lite0', image_width=96, image_height=64, scale='metric', scale_note='learned',
+        zoom_convention='canonical', focal_px=96.0,
+    )  # fmt: skip
+    save_checkpoint(tmp_path / 'canonical', Checkpoint(DepthNet('tf_efficientnet_lite0').eval(), None, info))
+    out = tmp_path / 'desk.html'
+    command = ['view', str(tmp_path / 'desk.png'), '--checkpoint', str(tmp_path / 'canonical'), '--device', 'cpu']
+    for options, said in (([], 'Depth is relative: nobody knows the camera'), (['--fov', '60'], 'metric: learned')):
+        assert main([*command, '--out', str(out), *options]) == 0
+        page = out.read_text()
+        assert said in page
+        assert ('Depth is metric' in page) == bool(options)
 
 
 def test_view_writes_a_video_of_every_frame(checkpoint: str, tmp_path: Path) -> None:
@@ -70,7 +86,7 @@ def test_view_writes_a_video_of_every_frame(checkpoint: str, tmp_path: Path) -> 
 
 def test_view_refuses_another_kind_of_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(['view', STREET, '--out', 'view.gif']) == 2
-    assert 'expected NAME.html or NAME.mp4' in capsys.readouterr().err
+    assert 'expected NAME.html, NAME.mp4 or NAME.webm' in capsys.readouterr().err
 
 
 def test_camera_serves_depth_of_a_video_to_a_browser(

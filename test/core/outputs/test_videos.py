@@ -10,8 +10,9 @@ from sidepth_core.errors import ConfigError
 from sidepth_core.outputs import VideoFile
 
 
-def test_a_video_has_its_frames_rate_and_an_even_size(tmp_path: Path) -> None:
-    path = tmp_path / 'new' / 'video.mp4'
+@pytest.mark.parametrize('name', ['video.mp4', 'video.webm'])
+def test_a_video_has_its_frames_rate_and_an_even_size(tmp_path: Path, name: str) -> None:
+    path = tmp_path / 'new' / name
     with VideoFile(path, 12.5) as video:
         for red in (0, 80, 160, 240):
             video.add(np.full((65, 97, 3), (red, 20, 20), np.uint8))
@@ -22,7 +23,13 @@ def test_a_video_has_its_frames_rate_and_an_even_size(tmp_path: Path) -> None:
     assert not read.read()[0]
     assert [frame.shape for frame in frames] == [(64, 96, 3)] * 4
     assert [round(float(frame[..., 2].mean()) / 80) for frame in frames] == [0, 1, 2, 3]
-    assert [file.name for file in path.parent.iterdir()] == ['video.mp4']
+    assert [file.name for file in path.parent.iterdir()] == [name]
+
+
+def test_a_wide_video_is_shrunk_to_the_width_that_is_asked_for(tmp_path: Path) -> None:
+    with VideoFile(tmp_path / 'video.webm', 10, widest=64) as video:
+        video.add(np.zeros((96, 128, 3), np.uint8))
+    assert cv2.VideoCapture(str(tmp_path / 'video.webm')).read()[1].shape == (48, 64, 3)
 
 
 def test_a_video_that_was_cut_short_is_kept(tmp_path: Path) -> None:
@@ -40,5 +47,5 @@ def test_a_video_without_frames_is_none_and_another_suffix_is_refused(tmp_path: 
     with VideoFile(tmp_path / 'video.mp4', 10):
         pass
     assert not list(tmp_path.iterdir())
-    with pytest.raises(ConfigError, match=r"'depth.avi' is no name of a video: use .mp4"):
+    with pytest.raises(ConfigError, match=r"'depth.avi' is no name of a video: use .mp4 or .webm"):
         VideoFile(Path('depth.avi'), 10)
