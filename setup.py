@@ -13,7 +13,7 @@ from setuptools import find_packages, setup
 NAME = 'sidepth_ros'
 COMMANDS = (
     'train', 'prepare', 'evaluate', 'calibrate-scale', 'predict', 'synth', 'inspect', 'import-weights', 'benchmark',
-    'view', 'camera', 'completion', 'export',
+    'view', 'camera', 'completion', 'export', 'push',
 )
 NO_EXTRAS = ('core', 'cli', 'dev', 'docs', 'ros-pip-jazzy')
 FOR_ROS2_RUN = (

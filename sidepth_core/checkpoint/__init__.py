@@ -4,12 +4,14 @@ The pose network, which only training and evaluation need, lies in pose.safetens
 A folder of the `transformers` library (config.json, preprocessor_config.json, model.safetensors) is read as one too.
 """
 
+from sidepth_core.checkpoint.card import model_card
 from sidepth_core.checkpoint.files import INFO_FILE, POSE_FILE, WEIGHTS_FILE
 from sidepth_core.checkpoint.info import FORMAT, LARGEST_SIDE, CheckpointInfo
 from sidepth_core.checkpoint.location import (
     BUILT_IN,
     DEFAULT_CHECKPOINT,
     HUB,
+    NAME,
     RUN_FOLDERS,
     holds_foundation,
     locate_checkpoint,
@@ -32,6 +34,7 @@ __all__ = [
     'HUB',
     'INFO_FILE',
     'LARGEST_SIDE',
+    'NAME',
     'POSE_FILE',
     'RUN_FOLDERS',
     'WEIGHTS_FILE',
@@ -44,6 +47,7 @@ __all__ = [
     'load_info',
     'locate_checkpoint',
     'make_depth_net',
+    'model_card',
     'save_checkpoint',
     'weights_digest',
 ]

@@ -31,6 +31,7 @@ SECTIONS = {
     'tools': {
         'synth': 'render a drive through the synthetic world into a video, a folder or a rosbag2',
         'export': 'write a checkpoint as a file for ONNX Runtime, OpenVINO or TensorRT',
+        'push': 'publish a checkpoint with its model card on the Hugging Face Hub',
         'benchmark': 'measure speed and memory on this machine',
         'completion': 'print what makes the Tab key complete commands and options in bash, zsh or tcsh',
     },
