@@ -15,10 +15,14 @@ from sidepth_core.benchmarks.row import Request, Row
 __all__ = ['BENCHMARKS', 'ON_REQUEST', 'Request', 'Row', 'module_of', 'run']
 
 BENCHMARKS = {
-    'inference': 'one image through the depth network, for every engine and precision',
+    'inference': 'one image through the depth network, every engine and precision against the plain form and the floor',
+    'engines': 'start-up, size on disk, speed and agreement of each engine',
     'loading': 'training triplets from a prepared cache and from a plain PIL + torchvision loader',
     'waiting': 'share of training time spent waiting for data, from a warm cache',
     'training_memory': 'peak memory of a training step with fused and with materialised attention',
+    'training': 'training steps a second and their peak memory, against the plain form',
+    'preparing': 'from a bag to the cache, frames a second of a core, against decoding alone',
+    'scaling': 'the network against pixels and batch, training against readers and processes',
     'node': 'the depth node over real ROS 2: latency, drops, processor time, and all that is not the network',
     'cameras': 'four cameras in one process and batch against a process for each',
     'flicker': 'flicker of depth on a synthetic drive, with and without the stabiliser',

@@ -1,43 +1,108 @@
-"""Milliseconds of one image through the depth network: every engine in every precision, at several sizes."""
+"""Milliseconds of one image through the depth network: every engine in every precision, against the plain form.
+
+The plain form is the network as it is published: see plain_form.py. The floor is that of floor.py.
+"""
 
 from __future__ import annotations
 
 import copy
 import logging
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
-from torch import Tensor
 
+from sidepth_core.benchmarks.floor import floor_ms, layers, measured_rates
+from sidepth_core.benchmarks.plain_form import plain_engine
 from sidepth_core.benchmarks.row import Request, Row
 from sidepth_core.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from sidepth_core.engines import FACTORIES, Engine, Target
+from sidepth_core.engines.engine import DTYPES
 from sidepth_core.engines.verification import probe
 from sidepth_core.errors import ConfigError
 from sidepth_core.models import DepthNet, DepthNetwork
 
 logger = logging.getLogger(__name__)
 
+ABOUT = """\
+The plain form is the published one: eager float32, attention maps made in full, memory in torch's own order. The floor
+is what the operations of the network's layers, and their weights, inputs and outputs, take at the rates that this
+processor reached a moment before in a matrix product and in a copy: nothing else is counted.
+"""
+
 PUBLISHED_SIZES = ((192, 640), (320, 1024))
 """Height and width at which DaB-Net is published."""
 
+PLAIN = 'plain form'
+WANTED = {'cpu': 0.5, 'cuda': 0.2}
+"""Share of the plain form's time that is promised for the fastest engine, by device."""
+
 ROUNDS = 9
+SECONDS = 4.0
+"""So long the plain form is measured at most; it and all others at least three times."""
+
+BYTES = {'float32': 4, 'bf16': 2, 'fp16': 2}
+"""Of a number, by precision."""
 
 
 def rows(request: Request) -> Iterator[Row]:
-    """Yield a row for each network, size, engine and precision."""
-    for name, network, size in _cases(request):
-        height, width = size
+    """Yield a row for each number of threads, network, size, engine and precision."""
+    before = torch.get_num_threads()
+    try:
+        for threads in thread_counts(request):
+            torch.set_num_threads(threads)
+            yield from _rows(request)
+    finally:
+        torch.set_num_threads(before)
+
+
+def thread_counts(request: Request) -> tuple[int, ...]:
+    """Return with how many threads networks are measured: 1 and 2 on a processor where nobody said how many."""
+    there = torch.get_num_threads()
+    if request.device.type != 'cpu' or request.quick or request.threads:
+        return (there,)
+    return tuple(count for count in (1, 2) if count <= max(there, cores()))
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+
+def _rows(request: Request) -> Iterator[Row]:
+    kind = request.device.type
+    threads = torch.get_num_threads()
+    rates = {name: measured_rates(request.device, DTYPES[name]) for name in _precisions(request)}
+    for name, network, (height, width) in _cases(request):
         image = probe(height, width).to(request.device)
-        engines = dict(_makeable(network, request, size))
-        medians = median_ms({label: _call(engine, image) for label, engine in engines.items()}, request.device)
-        plain, *others = medians
-        yield Row(f'{name} {width}x{height}, {plain}', medians[plain], 'ms', note=_where(request))
-        for label in others:
-            ratio = medians[label] / medians[plain]
-            yield Row(f'{name} {width}x{height}, {label}', medians[label], 'ms', against=plain, ratio=ratio)
+        found = layers(network.to(request.device), image)
+        floors = {precision: floor_ms(found, rates[precision], BYTES[precision]) for precision in rates}
+        engines = dict(_makeable(network, request, (height, width)))
+        calls = {label: partial(engine, image) for label, engine in engines.items()}
+        medians = median_ms(calls, request.device, _rounds(calls[PLAIN]))
+        gflop, megabytes = sum(one.flops for one in found) / 1e9, 4e-6 * sum(one.numbers for one in found)
+        what = f'{name} {width}x{height}' + (f', {threads} thread{"s" * (threads > 1)}' if kind == 'cpu' else '')
+        fastest = min(medians, key=medians.__getitem__)
+        for label, median in medians.items():
+            floor = floors[label.split()[-1] if label != PLAIN else 'float32']
+            figures = {'floor ms': floor, 'times the floor': median / floor}
+            if label == PLAIN:
+                note = f'{gflop:.3g} G operations, {megabytes:.3g} MB in float32'
+                yield Row(f'{what}, {label}', median, 'ms', note=note, figures=figures)
+                continue
+            ratio = median / medians[PLAIN]
+            promise = (f'at most {WANTED[kind]:g}', ratio <= WANTED[kind]) if label == fastest else ('', None)
+            yield Row(f'{what}, {label}', median, 'ms', PLAIN, ratio, *promise, figures=figures)
+
+
+def _rounds(plain: Callable[[], object]) -> int:
+    plain()
+    start = time.perf_counter()
+    plain()
+    return max(3, min(ROUNDS, int(SECONDS / (time.perf_counter() - start))))
 
 
 def median_ms(calls: dict[str, Callable[[], object]], device: torch.device, rounds: int = ROUNDS) -> dict[str, float]:
@@ -46,8 +111,7 @@ def median_ms(calls: dict[str, Callable[[], object]], device: torch.device, roun
     The calls take turns, so that what else the machine does meanwhile falls on all of them.
     """
     for call in calls.values():
-        for _ in range(2):
-            call()
+        call()
     times: dict[str, list[float]] = {label: [] for label in calls}
     for _ in range(rounds):
         for label, call in calls.items():
@@ -71,20 +135,26 @@ def _cases(request: Request) -> Iterator[tuple[str, DepthNetwork, tuple[int, int
             yield 'hrnet18', published, size
 
 
+def _precisions(request: Request) -> tuple[str, ...]:
+    return ('float32', 'bf16') if request.device.type == 'cpu' else ('float32', 'bf16', 'fp16')
+
+
 def _labels(request: Request) -> list[str]:
-    precisions = ('bf16',) if request.device.type == 'cpu' else ('bf16', 'fp16')
     engines = [name for name in FACTORIES if name not in {'eager', 'compiled'}] + ['compiled'] * request.compiled
-    return ['eager float32', *(f'{name} {precision}' for name in engines for precision in ('float32', *precisions))]
+    return [PLAIN, 'eager float32', *(f'{name} {one}' for name in engines for one in _precisions(request))]
 
 
 def _makeable(network: DepthNetwork, request: Request, size: tuple[int, int]) -> Iterator[tuple[str, Engine]]:
     """Yield each engine that can be made here; of the others, say why not."""
     for label in _labels(request):
-        if engine := _made(label, network, request, size):
+        if engine := made(label, network, request, size):
             yield label, engine
 
 
-def _made(label: str, network: DepthNetwork, request: Request, size: tuple[int, int]) -> Engine | None:
+def made(label: str, network: DepthNetwork, request: Request, size: tuple[int, int]) -> Engine | None:
+    """Return the engine that a label names, of a network that stays as it is; None, and say why, if there is none."""
+    if label == PLAIN:
+        return plain_engine(copy.deepcopy(network), Target(request.device, 'float32', size))
     name, precision = label.split()
     try:
         return FACTORIES[name](copy.deepcopy(network), Target(request.device, precision, size))
@@ -95,16 +165,6 @@ def _made(label: str, network: DepthNetwork, request: Request, size: tuple[int, 
     return None
 
 
-def _call(engine: Engine, image: Tensor) -> Callable[[], object]:
-    return lambda: engine(image)
-
-
 def _finish(device: torch.device) -> None:
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
-
-
-def _where(request: Request) -> str:
-    if request.device.type == 'cuda':
-        return torch.cuda.get_device_name(request.device)
-    return f'{torch.get_num_threads()} CPU threads'

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
@@ -72,7 +73,7 @@ def measure_loading(images: int = 48, seconds: float = 3.0) -> LoadingSpeed:
         images: How many files to draw.
         seconds: How long to measure each, at least.
     """
-    with tempfile.TemporaryDirectory(prefix='sidepth-bench-') as name, _one_thread():
+    with tempfile.TemporaryDirectory(prefix='sidepth-bench-') as name, one_thread():
         folder = Path(name)
         files = draw_drive(folder / 'drive', images)
         start = time.perf_counter()
@@ -131,6 +132,14 @@ def draw_drive(folder: Path, count: int) -> list[Path]:
     """Write a drive along a textured wall: JPEG files of KITTI's size and about its sharpness."""
     folder.mkdir()
     (folder / 'camera.json').write_text(CAMERA_JSON, encoding='utf-8')
+    files = [folder / f'{index:04d}.jpg' for index in range(count)]
+    for path, view in zip(files, drive_images(count), strict=True):
+        cv2.imwrite(str(path), view, [cv2.IMWRITE_JPEG_QUALITY, 92])
+    return files
+
+
+def drive_images(count: int) -> Iterator[npt.NDArray[np.uint8]]:
+    """Yield the images of that drive, (H, W, 3) uint8."""
     random = np.random.default_rng(0)
     width = SOURCE_WIDTH + 10 * count
     wall = np.zeros((SOURCE_HEIGHT, width, 3), np.float32)
@@ -138,15 +147,12 @@ def draw_drive(folder: Path, count: int) -> list[Path]:
         noise = random.normal(0, contrast, (SOURCE_HEIGHT // cell + 1, width // cell + 1, 3)).astype(np.float32)
         wall += cv2.resize(noise, (width, SOURCE_HEIGHT), interpolation=cv2.INTER_CUBIC)
     image = np.clip(wall + 128, 0, 255).astype(np.uint8)
-    files = [folder / f'{index:04d}.jpg' for index in range(count)]
-    for index, path in enumerate(files):
-        view = np.ascontiguousarray(image[:, 10 * index : 10 * index + SOURCE_WIDTH])
-        cv2.imwrite(str(path), view, [cv2.IMWRITE_JPEG_QUALITY, 92])
-    return files
+    for index in range(count):
+        yield np.ascontiguousarray(image[:, 10 * index : 10 * index + SOURCE_WIDTH])
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Hold torch and OpenCV to one thread: the figures are those of one core."""
     before = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)

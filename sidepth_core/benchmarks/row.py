@@ -17,12 +17,14 @@ class Request(NamedTuple):
         quick: Measure the smallest case of each benchmark only.
         checkpoint: Whose network is measured; None for the one of the package.
         compiled: Include what torch.compile makes, which takes minutes to make on a CPU.
+        threads: CPU threads that were asked for; 0 where nobody did, which lets a benchmark choose.
     """
 
     device: torch.device
     quick: bool = False
     checkpoint: str | None = None
     compiled: bool = False
+    threads: int = 0
 
 
 @dataclass(frozen=True)

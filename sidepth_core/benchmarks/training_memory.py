@@ -11,12 +11,12 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
+from sidepth_core.benchmarks.plain_form import attention_maps_made
 from sidepth_core.benchmarks.row import Request, Row
 from sidepth_core.models import DepthNet
 
@@ -40,23 +40,20 @@ def rows(request: Request) -> Iterator[Row]:
         yield Row(f'{step}, attention fused', fused, 'MiB', 'materialised', ratio, wanted, met)
 
 
-def materialised_attention(query: Tensor, key: Tensor, value: Tensor, *, scale: float) -> Tensor:
-    """Compute attention as it is written in papers: the whole map of every query with every key exists at once."""
-    logits = scale * (query @ key.transpose(-2, -1))
-    return torch.softmax(logits, dim=-1) @ value
-
-
 def peak_mib(device: torch.device, *, materialised: bool, recompute: bool) -> float:
     """Return by how much memory grew for one training step, MiB; alters this process, which should end then."""
-    if materialised:
-        F.scaled_dot_product_attention = materialised_attention  # type: ignore[assignment]  # that is the comparison
+    with attention_maps_made() if materialised else nullcontext():
+        return _peak_mib(device, recompute=recompute)
+
+
+def _peak_mib(device: torch.device, *, recompute: bool) -> float:
     _step(DepthNet('tf_efficientnet_lite0'), device, (64, 64))  # what libraries allocate once
-    before = _reset_peak(device)
+    before = reset_peak(device)
     network = DepthNet('hrnet18', recompute=recompute)
     _step(network, device, (64, 64))  # gradients and Adam's state exist from the second step on
-    _reset_peak(device)
+    reset_peak(device)
     _step(network, device, SIZE)
-    return _peak(device) - before
+    return peak(device) - before
 
 
 def _step(network: DepthNet, device: torch.device, size: tuple[int, int]) -> None:
@@ -75,7 +72,7 @@ def _measured(request: Request, *flags: str) -> float:
     return float(result.stdout)
 
 
-def _reset_peak(device: torch.device) -> float:
+def reset_peak(device: torch.device) -> float:
     """Start to count the peak anew, and return what is in use now, MiB."""
     if device.type == 'cuda':
         torch.cuda.reset_peak_memory_stats(device)
@@ -84,7 +81,8 @@ def _reset_peak(device: torch.device) -> float:
     return _status_mib('VmRSS')
 
 
-def _peak(device: torch.device) -> float:
+def peak(device: torch.device) -> float:
+    """Return the most that was in use since reset_peak, MiB."""
     return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == 'cuda' else _status_mib('VmHWM')
 
 

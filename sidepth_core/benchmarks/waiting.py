@@ -7,6 +7,7 @@ and the start of the next is what it logs as speed/waiting_share. The first step
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -43,8 +44,8 @@ def rows(request: Request) -> Iterator[Row]:
     yield Row('share of it spent waiting for data', 100 * share, '%', wanted=f'under {LIMIT:.0%}', met=share < LIMIT)
 
 
-def recipe_for(request: Request, folder: Path) -> Recipe:
-    """Return a run of some steps on the drive in a folder, as short as a benchmark has to be."""
+def recipe_for(request: Request, folder: Path, workers: int = 1) -> Recipe:
+    """Return a run of some steps on the drive in a folder, as short as a benchmark has to be, with so many readers."""
     on_gpu = request.device.type == 'cuda'
     model = (
         ModelSettings('hrnet18', 640, 192, 640, 192)
@@ -53,10 +54,10 @@ def recipe_for(request: Request, folder: Path) -> Recipe:
     )
     never = 10**6
     return Recipe(
-        out=str(folder / 'run'),
+        out=str(folder / f'run{workers}'),
         steps=LOG_EVERY * (3 if request.quick else 8 if not on_gpu else 40),
         device='cuda' if on_gpu else 'cpu',
-        data=DataSettings((str(folder / 'drive'),), stride=1),
+        data=DataSettings((str(folder / 'drive'),), str(folder / 'cache'), workers=workers, stride=1),
         model=model,
         optimiser=OptimiserSettings(batch_size=12 if on_gpu else 4),
         watch=WatchSettings(LOG_EVERY, validate_every=never, figure_every=never, save_every=never),
@@ -77,10 +78,12 @@ def _main() -> None:
     parser.add_argument('folder', type=Path)
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--quick', action='store_true')
+    parser.add_argument('--workers', type=int, default=1)
     options = parser.parse_args()
-    recipe = recipe_for(Request(torch.device(options.device), options.quick), options.folder)
+    recipe = recipe_for(Request(torch.device(options.device), options.quick), options.folder, options.workers)
     run = fit(recipe)
-    print(*waiting_share(run.folder / METRICS_FILE))  # noqa: T201  # the answer
+    if os.environ.get('RANK', '0') == '0':
+        print(*waiting_share(run.folder / METRICS_FILE))  # noqa: T201  # the answer
 
 
 if __name__ == '__main__':

@@ -44,7 +44,8 @@ def main(argv: Sequence[str]) -> int:
         commands.error(f'no benchmark {", ".join(map(repr, unknown))}: choose from {", ".join(BENCHMARKS)}')
     if options.threads:
         torch.set_num_threads(options.threads)
-    request = Request(choose_device(options.device), options.quick, options.checkpoint, options.compiled)
+    device, threads = choose_device(options.device), options.threads or 0
+    request = Request(device, options.quick, options.checkpoint, options.compiled, threads)
     chosen = options.names or [name for name in BENCHMARKS if name not in ON_REQUEST]
     rows = measure(chosen, request, options.page)
     if options.json:

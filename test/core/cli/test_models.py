@@ -16,7 +16,7 @@ import torch
 
 from sidepth_core.benchmarks import BENCHMARKS, ELSEWHERE, Request, Row, module_of
 from sidepth_core.benchmarks.inference import median_ms
-from sidepth_core.benchmarks.training_memory import materialised_attention
+from sidepth_core.benchmarks.plain_form import materialised_attention
 from sidepth_core.camera import Camera
 from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, save_checkpoint
 from sidepth_core.cli import benchmark, main
