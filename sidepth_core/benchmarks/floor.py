@@ -43,11 +43,11 @@ class Layer(NamedTuple):
     numbers: int
 
 
-class _Layers(TorchDispatchMode):
+class _Layers(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has not annotated it
     """Notes the layers that have operations worth counting."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # as above
         self.found: list[Layer] = []
 
     def __torch_dispatch__(
@@ -65,7 +65,8 @@ class _Layers(TorchDispatchMode):
 @torch.no_grad()
 def layers(network: nn.Module, image: Tensor) -> list[Layer]:
     """Return what each layer of a network asks for with an image (B, 3, h, w)."""
-    with _Layers() as mode:
+    mode = _Layers()
+    with mode:
         network(image)
     return mode.found
 

@@ -70,7 +70,7 @@ def stored(bag: Path) -> Iterator[npt.NDArray[np.uint8]]:
     with Reader(bag) as reader:
         for connection, _, content in reader.messages():
             if connection.topic == TOPIC:
-                yield types.deserialize_cdr(content, connection.msgtype).data  # type: ignore[attr-defined]
+                yield types.deserialize_cdr(content, connection.msgtype).data
 
 
 def rate(work: Callable[[], object], count: int, rounds: int) -> float:

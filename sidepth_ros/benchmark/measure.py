@@ -8,18 +8,19 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from sidepth_core.benchmarks.inference import cores
 from sidepth_core.benchmarks.row import Request, Row
 from sidepth_core.errors import SidepthError
 from sidepth_core.inference import DepthEstimator
-from sidepth_ros.benchmark.stage import Stage, Window
+from sidepth_ros.benchmark.stage import SETTLE_S, Stage, Window, memory_mib, processor_s
 from sidepth_ros.demo.processes import process
 from sidepth_ros.fastdds import profile_environment, shared_memory_profile
 
@@ -27,14 +28,23 @@ ABOUT = """\
 One process sends images and listens; another one is the node, with one thread for its network. Latency is from an
 image's stamp to its depth at the listener, delivery included. Overhead is the node's processor time for an image (all
 its threads, those of DDS among them) less that of the network alone, measured before and after: receiving, decoding,
-resizing, gates, cloud, messages and sending. The plain node has the same network, and copies, `tobytes()` and a NumPy
-cloud around it. With several cameras, images of 640x480 come ten times a second from each.
+resizing, gates, cloud, messages and sending. `p50 ms` is the median of what the node's own clock says of its work
+beside the network, which receiving and sending in other threads are no part of. `processor` is the share of one core
+that the node takes. The plain node has the same network, and copies, `tobytes()` and a NumPy cloud around it. With
+several cameras, images of 640x480 come ten times a second from each; one process has as many threads for its network
+as there are cores, each of several processes its share of them.
 """
 
 SIZES = ((640, 480), (1280, 720))
 CURVE = ((320, 240), (640, 480), (1280, 720), (1920, 1080))
-LISTENING = {'nobody listens': (), 'depth': ('depth/image',), 'depth and cloud': ('depth/image', 'depth/points')}
+BOTH = ('depth/image', 'depth/points')
+LISTENING = {'nobody listens': (), 'depth': BOTH[:1], 'depth and cloud': BOTH, 'depth and cloud, two of each': 2 * BOTH}
+TRANSPORTS = ('raw', 'compressed')
+RATES_HZ = (15.0, 30.0)
+OWN_CLOCK = 'beside the network per batch p50 [ms]'
+"""What the node itself says, in diagnostics."""
 CAMERAS = (1, 2, 4, 8)
+SEVERAL = 4
 LATENCY, THROUGHPUT = 'latency of', 'images of'
 WANTED_MS = {'network': 6.0, 'full': 15.0}
 """Overhead that is promised for 1280x720 rgb8, by output_size."""
@@ -52,7 +62,7 @@ def rows(request: Request) -> Iterator[Row]:
     """Yield the node's overhead against a plain node's, its latencies, and its curves, in windows of some seconds."""
     os.environ.update(profile_environment(shared_memory_profile()))
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-    seconds = 4.0 if request.quick else 8.0
+    seconds = 4.0 if request.quick else 7.0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         yield from overhead(request, folder, seconds)
@@ -60,14 +70,25 @@ def rows(request: Request) -> Iterator[Row]:
             yield from conditions(request, folder, seconds / 2)
             yield from pixels(request, folder, seconds / 2)
             yield from cameras(request, folder, seconds / 2)
+            yield from processes(request, folder, seconds)
 
 
 @contextmanager
-def depth_node(request: Request, folder: Path, *parameters: str) -> Iterator[Node]:
-    """Run the depth node with these parameters."""
+def depth_node(
+    request: Request, folder: Path, *parameters: str, threads: int = 1, name: str = 'depth'
+) -> Iterator[Node]:
+    """Run the depth node with these parameters, under a name."""
     given = [f'checkpoint:={request.checkpoint}'] if request.checkpoint else []
-    pairs = [word for text in ('threads:=1', 'device:=cpu', *given, *parameters) for word in ('-p', text)]
-    with process('node', ['sidepth_ros.node.main', '--ros-args', *pairs], folder) as running:
+    pairs = [word for text in (f'threads:={threads}', 'device:=cpu', *given, *parameters) for word in ('-p', text)]
+    command = ['sidepth_ros.node.main', '--ros-args', '-r', f'__node:={name}', *pairs]
+    with process(name, command, folder) as running:
+        yield Node(running.pid, running.log)
+
+
+@contextmanager
+def plain_node(folder: Path, output: str, transport: str = 'raw') -> Iterator[Node]:
+    """Run the plain node, its depth of `output` size."""
+    with process('peer', ['sidepth_ros.benchmark.peer', output, transport], folder) as running:
         yield Node(running.pid, running.log)
 
 
@@ -75,18 +96,21 @@ def overhead(request: Request, folder: Path, seconds: float) -> Iterator[Row]:
     """Yield what 1280x720 rgb8 costs beside the network, in the plain node and in ours."""
     for output in ('network', 'full'):
         before_ms = network_ms(request)
-        with closing(Stage()) as stage, process('peer', ['sidepth_ros.benchmark.peer', output], folder) as peer:
-            plain = heard(stage, Node(peer.pid, peer.log), seconds)
+        with closing(Stage()) as stage, plain_node(folder, output) as peer:
+            plain = heard(stage, peer, seconds)
         parameters = (f'output_size:={output}', 'cloud_stride:=2')
         with closing(Stage()) as stage, depth_node(request, folder, *parameters) as node:
             ours = heard(stage, node, seconds)
+            own_clock_ms = stage.told(OWN_CLOCK)
         alone_ms = (before_ms + network_ms(request)) / 2
         what = f'overhead, 1280x720 rgb8 at 10 Hz, {output}-size depth and stride-2 cloud'
         plain_ms, ours_ms = plain.cpu_ms - alone_ms, ours.cpu_ms - alone_ms
-        yield Row(f'{what}, plain node', plain_ms, 'ms', note=f'beside {alone_ms:.0f} ms of network')
+        note = f'beside {alone_ms:.0f} ms of network'
+        yield Row(f'{what}, plain node', plain_ms, 'ms', note=note, figures={'p50 ms': math.nan})
         ratio, limit = ours_ms / plain_ms, WANTED_MS[output]
         met = bool(ours_ms <= limit and ratio <= WANTED_RATIO)
-        yield Row(what, ours_ms, 'ms', 'plain', ratio, f'at most {limit:g} ms and a third', met)
+        figures = {'p50 ms': own_clock_ms}
+        yield Row(what, ours_ms, 'ms', 'plain', ratio, f'at most {limit:g} ms and a third', met, figures=figures)
 
 
 def network_ms(request: Request) -> float:
@@ -115,28 +139,40 @@ def heard(stage: Stage, node: Node, seconds: float) -> Window:
 
 
 def conditions(request: Request, folder: Path, seconds: float) -> Iterator[Row]:
-    """Yield latency, drops and processor share for every transport, size, rate and number of listeners."""
-    for transport in ('raw', 'compressed'):
-        with (
-            closing(Stage(transport=transport)) as stage,
-            depth_node(request, folder, f'image_transport:={transport}', 'cloud_stride:=2') as node,
-        ):
-            stage.wait_until_heard(node.log)
-            for (width, height), rate_hz in ((size, rate) for size in SIZES for rate in (15.0, 30.0)):
-                for listening, topics in LISTENING.items():
-                    stage.listen(topics)
-                    window = stage.run(node.pid, (width, height), rate_hz, seconds)
-                    yield latency_row(f'{width}x{height} {transport}, {rate_hz:g} Hz, {listening}', window)
+    """Yield latency, drops, processor share and overhead for every transport, size, rate and number of listeners.
+
+    The plain node stands beside where depth and cloud are listened to.
+    """
+    alone_ms = network_ms(request)
+    for transport in TRANSPORTS:
+        parameters = (f'image_transport:={transport}', 'cloud_stride:=2')
+        with closing(Stage(transport=transport)) as stage, depth_node(request, folder, *parameters) as node:
+            yield from _windows(stage, node, transport, LISTENING, alone_ms, seconds)
+        with closing(Stage(transport=transport)) as stage, plain_node(folder, 'full', transport) as peer:
+            yield from _windows(stage, peer, transport, {'depth and cloud, plain node': BOTH}, alone_ms, seconds)
+
+
+def _windows(
+    stage: Stage, node: Node, transport: str, listening: Mapping[str, Sequence[str]], alone_ms: float, seconds: float
+) -> Iterator[Row]:
+    stage.listen(BOTH)
+    stage.wait_until_heard(node.log)
+    for (width, height), rate_hz in ((size, rate) for size in SIZES for rate in RATES_HZ):
+        for who, topics in listening.items():
+            stage.listen(topics)
+            window = stage.run(node.pid, (width, height), rate_hz, seconds)
+            yield latency_row(f'{width}x{height} {transport}, {rate_hz:g} Hz, {who}', window, alone_ms)
 
 
 def pixels(request: Request, folder: Path, seconds: float) -> Iterator[Row]:
     """Yield the latency of images of growing size, at five a second."""
+    alone_ms = network_ms(request)
     with closing(Stage()) as stage, depth_node(request, folder, 'cloud_stride:=2') as node:
         stage.listen(LISTENING['depth'])
         stage.wait_until_heard(node.log)
         for width, height in CURVE:
             window = stage.run(node.pid, (width, height), 5.0, seconds)
-            yield latency_row(f'{LATENCY} {width}x{height} raw, 5 Hz, depth', window)
+            yield latency_row(f'{LATENCY} {width}x{height} raw, 5 Hz, depth', window, alone_ms)
 
 
 def cameras(request: Request, folder: Path, seconds: float) -> Iterator[Row]:
@@ -152,12 +188,64 @@ def cameras(request: Request, folder: Path, seconds: float) -> Iterator[Row]:
         yield Row(f'{THROUGHPUT} {count} camera{"s" * (count > 1)} in one process', answered, '1/s', figures=figures)
 
 
-def latency_row(what: str, window: Window) -> Row:
-    """Return a window as a row: the median latency with all else beside it."""
+def processes(request: Request, folder: Path, seconds: float) -> Iterator[Row]:
+    """Yield how many images of four cameras are answered by four processes, and by one, on the same cores."""
+    names, count = [f'camera{index}' for index in range(SEVERAL)], cores()
+    each = max(1, count // SEVERAL)
+    with closing(Stage(names)) as stage, ExitStack() as stack:
+        nodes = [
+            stack.enter_context(
+                depth_node(request, folder, f'cameras:=["{name}"]', threads=each, name=name)
+            )
+            for name in names
+        ]
+        apart = answered(stage, nodes, seconds)
+    every = f'cameras:={json.dumps(names)}'
+    with closing(Stage(names)) as stage, depth_node(request, folder, every, threads=count) as one:
+        together = answered(stage, [one], seconds)
+    what = f'{SEVERAL} cameras of 640x480 at 10 Hz on {count} cores'
+    for who, found, ratio in (('four processes', apart, None), ('one process', together, together.rate / apart.rate)):
+        wanted, met = ('at least 1', ratio >= 1) if ratio else ('', None)
+        figures = {'processor ms an image': found.cpu_ms, 'MiB': found.mib}
+        against = 'four processes' if ratio else ''
+        yield Row(f'{what}, {who}', found.rate, 'images/s', against, ratio, wanted, met, figures=figures)
+
+
+class Answered(NamedTuple):
+    """What some nodes together do: images a second, processor time for each, and memory."""
+
+    rate: float
+    cpu_ms: float
+    mib: float
+
+
+def answered(stage: Stage, nodes: Sequence[Node], seconds: float) -> Answered:
+    """Return what nodes do with the images of all cameras of a stage, of which depth is listened to."""
+    stage.listen(LISTENING['depth'])
+    for node in nodes:
+        stage.wait_until_heard(node.log)
+    first, *others = (node.pid for node in nodes)
+    before_s = sum(map(processor_s, others))
+    window = stage.run(first, (640, 480), 10.0, seconds)
+    # The first one's time is that of the window; the others' includes the second before it.
+    cpu_s = window.cpu_s + (sum(map(processor_s, others)) - before_s) * seconds / (seconds + SETTLE_S)
+    count = len(window.latencies_ms)
+    return Answered(count / seconds, 1e3 * cpu_s / max(1, count), sum(memory_mib(node.pid) for node in nodes))
+
+
+def latency_row(what: str, window: Window, alone_ms: float) -> Row:
+    """Return a window as a row: the median latency with all else beside it.
+
+    Args:
+        what: The condition.
+        window: What was seen.
+        alone_ms: Processor time of the network alone.
+    """
     p50, p95, p99 = percentiles(window.latencies_ms)
     dropped = window.sent - len(window.latencies_ms) if window.latencies_ms else math.nan
-    share = window.cpu_s / window.seconds
-    return Row(what, p50, 'ms', figures={'p95': p95, 'p99': p99, 'dropped': dropped, 'processor': share})
+    beside_ms = window.cpu_ms - alone_ms if window.latencies_ms else math.nan
+    figures = {'p95': p95, 'p99': p99, 'dropped': dropped, 'processor': window.cpu_s / window.seconds}
+    return Row(what, p50, 'ms', figures={**figures, 'overhead ms': beside_ms})
 
 
 def percentiles(values: Sequence[float]) -> tuple[float, float, float]:

@@ -17,7 +17,8 @@ import rclpy
 import torch
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
-from sensor_msgs.msg import Image, PointCloud2, PointField
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
+from std_msgs.msg import Header
 
 from sidepth_core.inference import DepthEstimator
 from sidepth_ros.tools.executable import run_node
@@ -33,41 +34,47 @@ class Peer:
     Args:
         node: Whose topics these are.
         full: Whether depth has the size of the input; else that of the network.
+        compressed: Whether images come as JPEG.
     """
 
-    def __init__(self, node: Node, *, full: bool) -> None:
+    def __init__(self, node: Node, *, full: bool, compressed: bool) -> None:
         torch.set_num_threads(1)
         self._full = full
         self._estimator = DepthEstimator.load(engine='channels_last', device='cpu')
         self._depths = node.create_publisher(Image, 'depth/image', 1)
         self._clouds = node.create_publisher(PointCloud2, 'depth/points', 1)
-        node.create_subscription(Image, 'image', self._on_image, qos_profile_sensor_data)
+        kind = CompressedImage if compressed else Image
+        node.create_subscription(kind, 'image', self._on_image, qos_profile_sensor_data)
 
-    def _on_image(self, message: Image) -> None:
-        image = np.frombuffer(bytes(message.data), np.uint8).reshape(message.height, message.width, 3).copy()
+    def _on_image(self, message: Image | CompressedImage) -> None:
+        data = np.frombuffer(bytes(message.data), np.uint8)
+        if isinstance(message, CompressedImage):
+            decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+            image = np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
+        else:
+            image = data.reshape(message.height, message.width, 3).copy()
         height, width = self._estimator.network_size(image.shape[:2])
         small = cv2.resize(image.astype(np.float32) / 255, (width, height), interpolation=cv2.INTER_AREA)
         pixels = torch.from_numpy(small).permute(2, 0, 1)[None]
         depth = self._estimator.depth(pixels, torch.tensor([FOCAL_PX]), (height, width))[0, 0].numpy()
         if self._full:
-            depth = cv2.resize(depth, (message.width, message.height), interpolation=cv2.INTER_LINEAR)
+            depth = cv2.resize(depth, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         depth = np.where(depth > 80, np.inf, np.where(depth < 0.1, -np.inf, depth)).astype(np.float32)
-        colours = cv2.resize(image, depth.shape[::-1], interpolation=cv2.INTER_AREA)
+        colours = np.asarray(cv2.resize(image, depth.shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)
         out = Image(header=message.header, encoding='32FC1', height=depth.shape[0], width=depth.shape[1])
         out.step, out.data = 4 * depth.shape[1], array.array('B', depth.tobytes())
         self._depths.publish(out)
-        self._clouds.publish(self._cloud(message, depth, colours))
+        self._clouds.publish(self._cloud(message.header, FOCAL_PX * depth.shape[1] / image.shape[1], depth, colours))
 
-    def _cloud(self, message: Image, depth: Floats, colours: npt.NDArray[np.uint8]) -> PointCloud2:
+    def _cloud(self, header: Header, focal: float, depth: Floats, colours: npt.NDArray[np.uint8]) -> PointCloud2:
         height, width = depth.shape
-        focal = FOCAL_PX * width / message.width
         u, v = np.meshgrid(np.arange(width), np.arange(height))
         x, y = (u - width / 2) * depth / focal, (v - height / 2) * depth / focal
         red, green, blue = (colours[..., channel].astype(np.uint32) for channel in range(3))
         packed = ((red << 16) | (green << 8) | blue).view(np.float32)
         points = np.stack([x, y, depth, packed], axis=-1).astype(np.float32)[::2, ::2]
         points[~np.isfinite(points[..., 2])] = np.nan
-        cloud = PointCloud2(header=message.header, height=points.shape[0], width=points.shape[1], point_step=16)
+        cloud = PointCloud2(header=header, height=points.shape[0], width=points.shape[1], point_step=16)
         names = enumerate(('x', 'y', 'z', 'rgb'))
         cloud.fields = [PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1) for i, name in names]
         cloud.row_step, cloud.data = 16 * points.shape[1], array.array('B', points.tobytes())
@@ -75,11 +82,11 @@ class Peer:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the peer: `full` or `network` says how large its depth is."""
-    size, *ros = argv
+    """Run the peer: `full` or `network` says how large its depth is, `raw` or `compressed` how images come."""
+    size, transport, *ros = argv
 
     def work(node: Node) -> None:
-        Peer(node, full=size == 'full')
+        Peer(node, full=size == 'full', compressed=transport == 'compressed')
         rclpy.spin(node)
 
     return run_node('peer', ros, work)

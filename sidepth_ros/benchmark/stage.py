@@ -83,6 +83,10 @@ class Stage:
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         self.diagnosed.update({item.key: item.value for status in message.status for item in status.values})
 
+    def told(self, key: str) -> float:
+        """Return a number of the node's diagnostics, which it has sent while images came."""
+        return float(self.diagnosed.get(key, 'nan'))
+
     def listen(self, topics: Sequence[str]) -> None:
         """Subscribe to these outputs of each camera, and to no others; the first one's messages are counted."""
         for subscription in self._subscriptions:
@@ -162,6 +166,12 @@ def camera_info(size: tuple[int, int]) -> CameraInfo:
     focal = width * 0.7
     k = [focal, 0.0, width / 2, 0.0, focal, height / 2, 0.0, 0.0, 1.0]
     return CameraInfo(width=width, height=height, distortion_model='plumb_bob', d=[0.0] * 5, k=k)
+
+
+def memory_mib(pid: int) -> float:
+    """Return the memory that is a process' own, MiB (Linux); what it shares with others counts by its share."""
+    lines = Path(f'/proc/{pid}/smaps_rollup').read_text(encoding='ascii').splitlines()
+    return next(float(line.split()[1]) / 1024 for line in lines if line.startswith('Pss:'))
 
 
 def processor_s(pid: int) -> float:

@@ -417,11 +417,8 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
             state = 'finalized' if self._is_finalized else state
             level = Level.ERROR if self._reason else Level.OK
             return status(name, level, self._reason or state, {'state': state})
-        durations, network = self._worker.durations(), self._worker.network_durations()
-        condition = self._recovery.condition()
-        return model_status(
-            name, self._estimator, self._loaded, self._settings, durations, network, self._swap, condition
-        )
+        times, condition = self._worker.times(), self._recovery.condition()
+        return model_status(name, self._estimator, self._loaded, self._settings, times, self._swap, condition)
 
     def _camera_status(self, stream: Stream) -> DiagnosticStatus:
         report = stream.statistics.report()

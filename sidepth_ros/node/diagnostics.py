@@ -17,7 +17,7 @@ from sidepth_core.scale import MEASURED_SOURCES
 from sidepth_ros.node.camera_input import CameraInput
 from sidepth_ros.node.parameters import Settings
 from sidepth_ros.node.recovery import Condition
-from sidepth_ros.node.statistics import Percentiles, Report
+from sidepth_ros.node.statistics import Percentiles, Report, Times
 from sidepth_ros.node.watchdog import Finding, InputFacts, Level, TopicFacts
 
 
@@ -101,8 +101,7 @@ def model_status(
     estimator: DepthEstimator,
     loaded: Settings,
     settings: Settings,
-    durations: Percentiles,
-    network: Percentiles,
+    times: Times,
     swap: Swap,
     condition: Condition,
 ) -> DiagnosticStatus:
@@ -113,8 +112,7 @@ def model_status(
         estimator: The running network.
         loaded: The settings that it was loaded with.
         settings: Those of now.
-        durations: How long the device works on a batch.
-        network: How long of that in the network.
+        times: Where the time of a batch goes.
         swap: What is being loaded beside it, and why that failed the last time.
         condition: What was done about an engine that failed.
     """
@@ -131,8 +129,9 @@ def model_status(
         'scale source': settings.scale_source,
         **({'scale factor': constant} if (constant := _constant_scale(settings)) is not None else {}),
         'scale': info.scale_note or info.scale,
-        **_percentiles('time per batch', durations),
-        **_percentiles('network per batch', network),
+        **_percentiles('time per batch', times.device),
+        **_percentiles('network per batch', times.network),
+        **_percentiles('beside the network per batch', times.beside),
         'recoveries': condition.recoveries,
         **memory(estimator.device),
     }

@@ -40,6 +40,21 @@ class Percentiles:
 
 
 @dataclass(frozen=True)
+class Times:
+    """Where the time of the last batches went.
+
+    Attributes:
+        device: All that is done on the device: rectification, network, gates.
+        network: The network's share of that.
+        beside: All that is not the network, from the batch's start to the last message: decoding and publishing, too.
+    """
+
+    device: Percentiles
+    network: Percentiles
+    beside: Percentiles
+
+
+@dataclass(frozen=True)
 class Report:
     """What the statistics of a camera say now.
 

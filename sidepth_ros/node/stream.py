@@ -36,7 +36,7 @@ from sidepth_ros.node.model import EngineError, Model, describe
 from sidepth_ros.node.parameters import MOUNT_PARAMETERS, Settings
 from sidepth_ros.node.pipeline import Mailbox, Worker
 from sidepth_ros.node.processor import Estimate, Processor, View
-from sidepth_ros.node.statistics import Percentiles, Statistics
+from sidepth_ros.node.statistics import Percentiles, Statistics, Times
 
 TOO_OLD = 'older than max_age'
 REPLACED = 'replaced by a newer image'
@@ -137,6 +137,7 @@ class DepthWorker:
         self._busy = threading.Lock()
         self._durations: deque[float] = deque(maxlen=100)
         self._network: deque[float] = deque(maxlen=100)
+        self._beside: deque[float] = deque(maxlen=100)
 
     def configure(self, model: Model, settings: Settings) -> None:
         """Use this model and these settings from the next batch on."""
@@ -202,13 +203,9 @@ class DepthWorker:
         """Forget what was learned from a camera's past."""
         self._processor.reset(name)
 
-    def durations(self) -> Percentiles:
-        """Return how long the device worked on the last batches, seconds."""
-        return Percentiles.of(list(self._durations))
-
-    def network_durations(self) -> Percentiles:
-        """Return how long the network alone worked on the last batches, seconds."""
-        return Percentiles.of(list(self._network))
+    def times(self) -> Times:
+        """Return where the time of the last batches went."""
+        return Times(*(Percentiles.of(list(values)) for values in (self._durations, self._network, self._beside)))
 
     @property
     def is_running(self) -> bool:
@@ -252,11 +249,13 @@ class DepthWorker:
             return
         # Read once: a new model or new settings come between two batches, never within one.
         model, settings = self._configuration
+        start = time.perf_counter()
         try:
             batch = [work for name, arrival in arrivals.items() if (work := self._prepare(name, arrival, settings))]
             if batch:
                 for work, estimate in zip(batch, self._estimates(batch, model, settings), strict=True):
                     self._publish(work, estimate, settings)
+                self._beside.append(time.perf_counter() - start - self._network[-1])
         except Exception as error:  # noqa: BLE001 - whatever one batch does, the next one gets its chance
             for name in arrivals:
                 self._drop(self._streams[name], FAILED, describe(error))

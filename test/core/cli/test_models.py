@@ -265,10 +265,10 @@ def test_benchmark_measures_engines_against_eager(checkpoint: str, tmp_path: Pat
     arguments = ['--quick', '--checkpoint', checkpoint, '--device', 'cpu', '--json', str(out)]
     assert main(['benchmark', 'inference', *arguments]) == 0
     rows = json.loads(out.read_text())['rows']
-    labels = [row['what'].split(', ')[1] for row in rows]
-    assert labels[:3] == ['eager float32', 'channels_last float32', 'channels_last bf16']
-    assert {label.split()[0] for label in labels} <= set(FACTORIES) - {'compiled', 'openvino_gpu'}
-    assert all(row['value'] > 0 for row in rows)
+    labels = [row['what'].split(', ')[2] for row in rows]
+    assert labels[:4] == ['plain form', 'eager float32', 'channels_last float32', 'channels_last bf16']
+    assert {label.split()[0] for label in labels[1:]} <= set(FACTORIES) - {'compiled', 'openvino_gpu'}
+    assert all(row['value'] > 0 and row['figures']['floor ms'] > 0 for row in rows)
     assert rows[1]['ratio'] == pytest.approx(rows[1]['value'] / rows[0]['value'])
 
 

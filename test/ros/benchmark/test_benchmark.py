@@ -21,11 +21,13 @@ from sidepth_ros.messages import NumpyCodec, decode_message
 
 
 def test_row_of_a_window_counts_what_was_not_answered() -> None:
-    row = latency_row('x', Window(sent=12, latencies_ms=[10.0, 20.0, 30.0], cpu_s=1.0, seconds=4.0))
+    row = latency_row('x', Window(sent=12, latencies_ms=[10.0, 20.0, 30.0], cpu_s=0.9, seconds=3.6), 280.0)
     assert row.value == pytest.approx(20.0)
     assert row.figures['dropped'] == 9
     assert row.figures['processor'] == pytest.approx(0.25)
-    unheard = latency_row('x', Window(sent=12, latencies_ms=[], cpu_s=1.0, seconds=4.0))
+    assert row.figures['overhead ms'] == pytest.approx(20.0)
+    unheard = latency_row('x', Window(sent=12, latencies_ms=[], cpu_s=1.0, seconds=4.0), 280.0)
+    assert math.isnan(unheard.figures['overhead ms'])
     assert math.isnan(unheard.value)
     assert math.isnan(unheard.figures['dropped'])
 
