@@ -186,6 +186,8 @@ def _unfilled(info: CheckpointInfo, directory: Path) -> DepthNetwork:
             f'{wanted}: {base!r} has others (sha256 {digest[:12]}..., expected {foundation.base_sha256[:12]}...). '
             f'Put those to {str(beside)!r}'
         )
+    if foundation.scale_per_image:
+        network.scale_each_image()
     network.foundation = foundation
     add_adapters(network, foundation.adapter_rank, foundation.base, foundation.base_sha256)
     return network

@@ -168,13 +168,19 @@ def _tuned(depth_net: DepthNetwork, info: CheckpointInfo, recipe: Recipe) -> Che
     if recipe.model.tune == 'decoder':
         for parameter in depth_net.encoder_parameters:
             parameter.requires_grad = False
-    if recipe.model.tune != 'adapters':
-        return info
+    wants_adapters, scales_images = recipe.model.tune == 'adapters', recipe.model.learned_scale == 'image'
     if not isinstance(depth_net, FoundationNet):
-        raise ConfigError(
-            f'model.tune adapters is for networks of transformers, and {recipe.checkpoint!r} is one of ours: '
-            'choose whole or decoder'
-        )
+        if wants_adapters or scales_images:
+            what, instead = ('tune adapters', 'whole or decoder') if wants_adapters else ('learned_scale image', 'run')
+            raise ConfigError(
+                f'model.{what} is for networks of transformers, and {recipe.checkpoint!r} is one of ours: '
+                f'choose {instead}'
+            )
+        return info
+    if scales_images:
+        depth_net.scale_each_image()
+    if not wants_adapters:
+        return replace(info, foundation=depth_net.foundation)
     place = recipe.checkpoint
     if not place.startswith(HUB):
         place = str(locate_checkpoint(place).resolve())

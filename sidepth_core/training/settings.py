@@ -110,6 +110,8 @@ class ModelSettings:
         tune: What of the depth network learns: 'whole', 'decoder' (all but its encoder), or 'adapters' (low-rank ones
             in the encoder of a network of `transformers`; the checkpoint then holds only them).
         adapter_rank: Rank of the adapters.
+        learned_scale: Scale and shift of inverse depth that a network of `transformers` learns whatever `tune` says:
+            one pair for the whole 'run', or changed for each 'image' by the layout of its own map.
         pretrained_licence: Licence of those weights; it is noted in the checkpoint.
         min_depth_m: Nearest depth that can be said, metres.
         max_depth_m: Farthest depth, metres.
@@ -136,6 +138,7 @@ class ModelSettings:
     pretrained: bool | str = 'none'
     tune: Literal['whole', 'decoder', 'adapters'] = 'whole'
     adapter_rank: int = 16
+    learned_scale: Literal['run', 'image'] = 'run'
     pretrained_licence: str = ''
     min_depth_m: float = 0.1
     max_depth_m: float = 100.0

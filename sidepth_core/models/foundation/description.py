@@ -34,6 +34,7 @@ class FoundationInfo:
             weights.
         base: The checkpoint that adapters belong to: an address or a folder.
         base_sha256: Of its weights.
+        scale_per_image: Whether scale and shift change from image to image; see image_scale.py.
 
     Raises:
         ConfigError: If a value cannot be.
@@ -50,6 +51,7 @@ class FoundationInfo:
     adapter_rank: int = 0
     base: str = ''
     base_sha256: str = ''
+    scale_per_image: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be, naming every fault."""

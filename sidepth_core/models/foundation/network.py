@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 from sidepth_core.errors import ImageFormatError
 from sidepth_core.models.depth_network import DepthNetwork, Prediction
 from sidepth_core.models.foundation.description import FoundationInfo
+from sidepth_core.models.foundation.image_scale import ImageScale
 
 ENCODERS = ('backbone', 'dpt', 'glpn', 'depth_pro')
 """What `transformers` calls the encoder of each kind of network."""
@@ -19,6 +21,8 @@ NEAREST_SAID_M = 1e-3
 START_DISTANCE = 5.0
 """Depth that a relative model's nearest tenth starts at, in metres that it does not know yet."""
 PROBE_SEED = 0
+ALIASES = 1.5
+"""Images shrunk by more than this are averaged, lest they lose what lies between the pixels that are looked at."""
 
 
 class FoundationNet(DepthNetwork):
@@ -26,13 +30,14 @@ class FoundationNet(DepthNetwork):
 
     Convention: whatever it says becomes inverse depth, 1 / depth = exp(log_scale) * said + shift, with said the output
     of a relative or field-of-view model, or 1 / output of a metric one. Scale and shift are learned in fine-tuning; a
-    metric model starts with 1 and 0.
+    metric model starts with 1 and 0. An ImageScale, where there is one, changes them from image to image.
 
     Attributes:
         model: The network of `transformers`.
         foundation: What is known of it.
         log_scale: Logarithm of the scale, (1,).
         shift: Of inverse depth, (1,), 1/m.
+        image_scale: What changes the two for each image; None where they are the same for all.
     """
 
     mean: Tensor
@@ -54,6 +59,7 @@ class FoundationNet(DepthNetwork):
         self.backbone = foundation.family
         self.log_scale = nn.Parameter(torch.zeros(1))
         self.shift = nn.Parameter(torch.zeros(1))
+        self.image_scale = ImageScale() if foundation.scale_per_image else None
         nearest, farthest = depth_range
         self._farthest_inverse, self._span = 1 / farthest, 1 / nearest - 1 / farthest
         self._recompute = False
@@ -71,7 +77,11 @@ class FoundationNet(DepthNetwork):
         """
         if image.ndim != 4 or image.shape[1] != 3:
             raise ImageFormatError(f'images have shape {tuple(image.shape)}: expected (B, 3, H, W)')
-        inverse = torch.exp(self.log_scale.float()) * self.said(image) + self.shift.float()
+        inverse = torch.exp(self.log_scale.float()) * self.said(image)
+        if self.image_scale is not None:
+            factor, shift = self.image_scale(inverse)
+            inverse = factor * inverse + shift
+        inverse = inverse + self.shift.float()
         return Prediction(((inverse - self._farthest_inverse) / self._span).clamp(0, 1))
 
     def said(self, image: Tensor) -> Tensor:
@@ -79,7 +89,8 @@ class FoundationNet(DepthNetwork):
         height, width = (int(side) for side in image.shape[-2:])  # of a graph that is recorded they are tensors
         size = self._taken(height, width)
         if size != (height, width):
-            image = F.interpolate(image, size=size, mode='bilinear', align_corners=False, antialias=True)
+            shrinks = max(height / size[0], width / size[1]) > ALIASES  # ONNX cannot record the averaging then
+            image = F.interpolate(image, size=size, mode='bilinear', align_corners=False, antialias=shrinks)
         output: Tensor = self.model(pixel_values=(image - self.mean) / self.std).predicted_depth
         output = output.float()[:, None]
         if self.foundation.convention == 'metric':
@@ -107,6 +118,12 @@ class FoundationNet(DepthNetwork):
         near = float(self.said(image).quantile(0.9))
         self.log_scale.fill_(-math.log(START_DISTANCE * near) if near > 0 else 0.0)
 
+    def scale_each_image(self) -> None:
+        """Have scale and shift change from image to image from now on; at first nothing changes."""
+        if self.image_scale is None:
+            self.image_scale = ImageScale()
+            self.foundation = replace(self.foundation, scale_per_image=True)
+
     @property
     def encoder(self) -> nn.Module:
         """The part that looks at the image."""
@@ -126,8 +143,9 @@ class FoundationNet(DepthNetwork):
 
     @property
     def scale_parameters(self) -> list[nn.Parameter]:
-        """Scale and shift."""
-        return [self.log_scale, self.shift]
+        """Scale and shift, and what changes them from image to image."""
+        per_image = () if self.image_scale is None else self.image_scale.parameters()
+        return [self.log_scale, self.shift, *per_image]
 
     @property
     def recompute(self) -> bool:
