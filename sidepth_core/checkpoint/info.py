@@ -18,7 +18,7 @@ FORMAT = 3
 """Version of model.json; files of a newer one are refused."""
 FORMAT_OF_OURS = 2
 """The version that is written where nothing of a newer one is used: earlier programs read it."""
-NEWER = {'attention': True, 'foundation': None}
+NEWER = {'attention': True, 'smooth_attention': False, 'foundation': None}
 """Fields of version 3 with what they are in version 2, which does not name them."""
 
 LARGEST_SIDE = 8192
@@ -39,6 +39,7 @@ class CheckpointInfo:
             `transformers` its model_type.
         decoder_channels: Channels of the depth network's decoder at strides 1, 2, 4, 8 and 16.
         attention: Whether its decoder has dynamic cross-attention.
+        smooth_attention: Whether what attention gathers is raised to the finest map bilinearly.
         image_width: Width that the depth network was trained at, pixels.
         image_height: Height, pixels.
         pose_backbone: Encoder of the pose network.
@@ -81,6 +82,7 @@ class CheckpointInfo:
     pose_backbone: str = POSE_BACKBONE
     decoder_channels: tuple[int, ...] = CHANNELS
     attention: bool = True
+    smooth_attention: bool = False
     pretrained: str = ''
     training_data: tuple[str, ...] = ()
     licence: str = ''
@@ -198,6 +200,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     'focal_px': lambda value: None if value is None else float(value),
     'camera': lambda value: None if value is None else Camera.from_dict(value),
     'attention': _flag,
+    'smooth_attention': _flag,
     'decoder_channels': lambda numbers: tuple(int(number) for number in numbers),
     'training_data': lambda lines: tuple(str(line) for line in lines),
     'versions': lambda values: {name: str(value) for name, value in values.items()},

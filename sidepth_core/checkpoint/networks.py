@@ -115,8 +115,13 @@ def make_depth_net(info: CheckpointInfo, pretrained: str = 'none') -> DepthNet:
         ConfigError: If there is no such network.
         CheckpointError: If the encoder's weights cannot be had or are of another network.
     """
-    channels, attention = info.decoder_channels, info.attention
-    return DepthNet(info.backbone, decoder_channels=channels, attention=attention, pretrained=pretrained)
+    return DepthNet(
+        info.backbone,
+        decoder_channels=info.decoder_channels,
+        attention=info.attention,
+        smooth_attention=info.smooth_attention,
+        pretrained=pretrained,
+    )
 
 
 def load_info(path: str | Path | None = None) -> CheckpointInfo:
@@ -200,6 +205,7 @@ def _check_described(checkpoint: Checkpoint) -> None:
     if isinstance(depth_net, DepthNet):
         said.append(('decoder channels', info.decoder_channels, depth_net.decoder_channels))
         said.append(('attention', info.attention, depth_net.attention))
+        said.append(('smooth attention', info.smooth_attention, depth_net.smooth_attention))
         said.append(('a network of transformers', info.foundation, None))
     elif isinstance(depth_net, FoundationNet):
         said.append(('foundation', info.foundation, depth_net.foundation))

@@ -52,7 +52,14 @@ class AttentionBranch(nn.Module):
 
 
 class DynamicCrossAttention(nn.Module):
-    """Add to the finest decoder map what three attention branches gather for it."""
+    """Add to the finest decoder map what three attention branches gather for it.
+
+    Attributes:
+        smooth: Whether what was gathered, at strides 8 and 16, is raised to stride 2 bilinearly. As published it is
+            not: depth then steps at the borders of squares of 8 and 16 pixels.
+    """
+
+    smooth = False
 
     def __init__(self, source_channels: Sequence[int], channels: int, context_channels: int) -> None:
         """Make the branches.
@@ -88,8 +95,13 @@ class DynamicCrossAttention(nn.Module):
         for index, (branch, source) in enumerate(zip(self.branches, sources, strict=True), start=1):
             # The first weight is x's own, which keeps all of itself in the sum.
             attended = branch(source, x) * weights[:, index : index + 1]
-            mixed = mixed + F.interpolate(attended.to(x.dtype), size=x.shape[-2:], mode='nearest')
+            mixed = mixed + self._raised(attended.to(x.dtype), x.shape[-2:])
         return mixed
+
+    def _raised(self, attended: Tensor, size: torch.Size) -> Tensor:
+        if self.smooth:
+            return F.interpolate(attended, size=size, mode='bilinear', align_corners=False)
+        return F.interpolate(attended, size=size, mode='nearest')
 
 
 def _pool(features: Tensor, factor: int) -> Tensor:

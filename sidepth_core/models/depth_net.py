@@ -24,6 +24,8 @@ class DepthNet(DepthNetwork):
         backbone: Name of the encoder.
         decoder_channels: Channels of the decoder's maps at strides 1, 2, 4, 8 and 16.
         attention: Whether the decoder has dynamic cross-attention.
+        smooth_attention: Whether what attention gathers is raised to the finest map bilinearly (see
+            DynamicCrossAttention); the weights are the same.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class DepthNet(DepthNetwork):
         *,
         decoder_channels: Sequence[int] = CHANNELS,
         attention: bool = True,
+        smooth_attention: bool = False,
         pretrained: str = 'none',
         recompute: bool = False,
     ) -> None:
@@ -41,6 +44,7 @@ class DepthNet(DepthNetwork):
             backbone: As make_encoder takes it. 'hrnet18' is the published network.
             decoder_channels: Channels of the decoder's maps at strides 1, 2, 4, 8 and 16 (see DepthDecoder).
             attention: Whether the decoder has dynamic cross-attention; the published network has.
+            smooth_attention: Whether what it gathers is raised bilinearly; not so in the published network.
             pretrained: What the encoder starts from: 'none', 'hub' or a file (see make_encoder).
             recompute: In training, compute blocks again for their gradient instead of keeping what they computed:
                 about a third of the memory for a third more time.
@@ -56,6 +60,7 @@ class DepthNet(DepthNetwork):
         self.attention = attention
         channels: Sequence[int] = self.encoder.channels  # type: ignore[assignment]  # an Encoder has them
         self.decoder = DepthDecoder(channels, self.decoder_channels, attention=attention)
+        self.smooth_attention = smooth_attention
         self.recompute = recompute
 
     @property
@@ -67,6 +72,16 @@ class DepthNet(DepthNetwork):
     def recompute(self, wanted: bool) -> None:
         for part in (self.encoder, self.decoder):
             part.recompute = wanted  # type: ignore[assignment]  # an Encoder has it too
+
+    @property
+    def smooth_attention(self) -> bool:
+        """Whether what attention gathers is raised bilinearly; False without attention."""
+        return self.decoder.attention is not None and self.decoder.attention.smooth
+
+    @smooth_attention.setter
+    def smooth_attention(self, wanted: bool) -> None:
+        if self.decoder.attention is not None:
+            self.decoder.attention.smooth = wanted
 
     @property
     def encoder_parameters(self) -> list[nn.Parameter]:

@@ -151,6 +151,7 @@ def _as_described(depth_net: DepthNetwork, info: CheckpointInfo) -> DepthNetwork
         return depth_net
     wanted, had = ((each.backbone, each.decoder_channels, each.attention) for each in (info, depth_net))
     if wanted == had:
+        depth_net.smooth_attention = info.smooth_attention
         return depth_net
     fresh = make_depth_net(info)
     if info.backbone == depth_net.backbone:

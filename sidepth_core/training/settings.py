@@ -104,6 +104,8 @@ class ModelSettings:
         decoder_channels: Channels of the decoder's maps at strides 1, 2, 4, 8 and 16; null is [16, 32, 64, 128, 256],
             as published. With 0 at stride 1 disparity of full size is laid out from stride 2, which is faster.
         attention: Whether the decoder has dynamic cross-attention; null is true.
+        smooth_attention: Whether what it gathers is raised to the finest map bilinearly, so that depth has no steps at
+            the borders of squares of 8 and 16 pixels; null is false, as published, or as the checkpoint has it.
         pretrained: What encoders start from: 'none' (random weights), 'hub' (the ImageNet weights that timm names for
             both, downloaded once), or a file of weights for the depth network's (.safetensors, .pth, .bin); unused with
             a checkpoint.
@@ -134,6 +136,7 @@ class ModelSettings:
     pose_height: int | None = None
     decoder_channels: tuple[int, ...] | None = None
     attention: bool | None = None
+    smooth_attention: bool | None = None
     pose_backbone: str | None = None
     pretrained: bool | str = 'none'
     tune: Literal['whole', 'decoder', 'adapters'] = 'whole'
@@ -186,10 +189,13 @@ class ModelSettings:
         focal_px = self.focal_px
         if convention == 'canonical' and focal_px is None:
             focal_px = base.focal_px or float(width)
+        attention = base.attention if self.attention is None else self.attention
+        smooth = base.smooth_attention if self.smooth_attention is None else self.smooth_attention
         return CheckpointInfo(
             backbone=self.backbone or base.backbone,
             decoder_channels=self.decoder_channels or base.decoder_channels,
-            attention=base.attention if self.attention is None else self.attention,
+            attention=attention,
+            smooth_attention=attention and smooth,
             pose_backbone=self.pose_backbone or base.pose_backbone,
             pretrained=base.pretrained,
             image_width=width,

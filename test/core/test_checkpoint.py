@@ -94,6 +94,21 @@ def same(first: torch.nn.Module, second: torch.nn.Module) -> bool:
     return mine.keys() == theirs.keys() and all(torch.equal(tensor, theirs[name]) for name, tensor in mine.items())
 
 
+def test_smooth_attention_is_written_in_the_newer_format_and_comes_back(original: Checkpoint, tmp_path: Path) -> None:
+    network = DepthNet('tf_efficientnet_lite0', smooth_attention=True).eval()
+    network.load_state_dict(original.depth_net.state_dict())
+    with pytest.raises(CheckpointError, match='smooth attention False, but the network has True'):
+        save_checkpoint(tmp_path, Checkpoint(network, None, original.info))
+    save_checkpoint(tmp_path, Checkpoint(network, None, replace(original.info, smooth_attention=True)))
+    fields = json.loads((tmp_path / 'model.json').read_text())
+    assert (fields['smooth_attention'], fields['format']) == (True, 3)
+    loaded = load_checkpoint(tmp_path).depth_net
+    image = torch.rand(1, 3, 64, 96)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(image).disparity, network(image).disparity)
+        assert not torch.equal(network(image).disparity, original.depth_net(image).disparity)
+
+
 def test_a_checkpoint_comes_back_as_it_was(original: Checkpoint, tmp_path: Path) -> None:
     save_checkpoint(tmp_path, original)
     loaded = load_checkpoint(tmp_path)

@@ -100,11 +100,16 @@ def test_the_compiled_engine_gives_the_depth_of_the_network_for_any_batch(
             torch.testing.assert_close(running.engine(image), small(image).disparity, rtol=1e-4, atol=0)
 
 
-def test_a_network_without_attention_is_recorded_too() -> None:
-    pytest.importorskip('openvino', reason='openvino is not installed')
-    net = DepthNet('tf_efficientnet_lite0', attention=False).eval()
-    running = make_engine('openvino', copy.deepcopy(net), TARGET)
-    assert (running.name, running.note) == ('openvino', '')
+@pytest.mark.parametrize('form', [{'attention': False}, {'smooth_attention': True}])
+@pytest.mark.parametrize('engine', ['openvino', 'onnxruntime'])
+def test_other_forms_of_attention_are_recorded_too(engine: str, form: dict[str, bool]) -> None:
+    pytest.importorskip(engine, reason=f'{engine} is not installed')
+    net = DepthNet('tf_efficientnet_lite0', **form).eval()
+    running = make_engine(engine, copy.deepcopy(net), TARGET)
+    assert (running.name, running.note) == (engine, '')
+    image = torch.rand(1, 3, *TARGET.size)
+    with torch.no_grad():
+        torch.testing.assert_close(running.engine(image), net(image).disparity, rtol=1e-3, atol=0)
 
 
 TWO_FREED = """

@@ -92,7 +92,9 @@ def test_segmentation_hrnet_raises_coarse_branches_bilinearly_with_aligned_corne
     torch.testing.assert_close(fine[..., ::5, ::7], brought[..., ::2, ::3])
 
 
-def published_attention(module: DynamicCrossAttention, sources: list[Tensor], x: Tensor, context: Tensor) -> Tensor:
+def published_attention(
+    module: DynamicCrossAttention, sources: list[Tensor], x: Tensor, context: Tensor, mode: str = 'nearest'
+) -> Tensor:
     """Compute it as the paper writes it: attention maps made, four maps stacked and weighed."""
     candidates = [x]
     for branch, source, (dq, dv) in zip(module.branches, sources, ((2, 4), (1, 4), (1, 8)), strict=True):
@@ -102,7 +104,7 @@ def published_attention(module: DynamicCrossAttention, sources: list[Tensor], x:
         value = branch.value(pooled).flatten(2)
         attention = torch.softmax(query.transpose(1, 2) @ key, dim=-1)  # queries x keys
         attended = (value @ attention.transpose(1, 2)).reshape(pooled.shape)
-        candidates.append(F.interpolate(attended, scale_factor=dv, mode='nearest') + x)
+        candidates.append(F.interpolate(attended, scale_factor=dv, mode=mode) + x)
     weights = module.weigh(F.relu(module.squeeze(context.mean((2, 3), keepdim=True)))).softmax(1)
     return (torch.stack(candidates, dim=1) * weights[:, :, None]).sum(1)
 
@@ -122,6 +124,38 @@ def test_attention_equals_the_published_formula() -> None:
         expected = published_attention(module, sources, x, context)
         assert (expected - x).abs().mean() > 0.05
         torch.testing.assert_close(module(sources, x, context), expected, atol=1e-5, rtol=0)
+
+
+def test_smooth_attention_is_the_published_one_raised_bilinearly() -> None:
+    module = DynamicCrossAttention((64, 128, 256), 32, 144)
+    module.smooth = True
+    sources, x, context = attention_inputs(96, 64)
+    with torch.no_grad():
+        for branch in module.branches:
+            branch.query.weight.mul_(8)
+        expected = published_attention(module, sources, x, context, 'bilinear')
+        torch.testing.assert_close(module(sources, x, context), expected, atol=1e-5, rtol=0)
+        added = module(sources, torch.zeros_like(x), context)  # of values that are all zero
+        assert not added.any()
+
+
+def test_smooth_attention_leaves_no_steps_at_the_borders_of_its_squares() -> None:
+    torch.manual_seed(0)
+    steps = {}
+    for smooth in (False, True):
+        module = DynamicCrossAttention((64, 128, 256), 32, 144)
+        module.smooth = smooth
+        sources, x, context = attention_inputs(128, 128)
+        with torch.no_grad():
+            for branch in module.branches:
+                branch.query.weight.mul_(8)
+            added = module(sources, x, context) - x
+        across = (added[..., 1:] - added[..., :-1]).abs().mean(dim=(0, 1, 2))
+        # At stride 2 the squares of stride 8 are four pixels wide.
+        border = torch.arange(len(across)) % 4 == 3
+        steps[smooth] = float(across[border].mean() / across.mean())
+    assert steps[False] > 3.9  # nothing changes within a square
+    assert steps[True] < 1.2
 
 
 def test_attention_has_the_gradient_of_the_published_formula() -> None:

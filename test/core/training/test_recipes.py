@@ -216,6 +216,14 @@ def test_what_is_null_comes_from_the_starting_checkpoint() -> None:
     assert (info.backbone, info.image_width, info.image_height) == ('resnet18', 320, 128)
 
 
+def test_attention_stays_as_the_starting_checkpoint_has_it() -> None:
+    start = ModelSettings(smooth_attention=True).describe(None)
+    assert ModelSettings().describe(start).smooth_attention
+    assert not ModelSettings(smooth_attention=False).describe(start).smooth_attention
+    assert not ModelSettings(attention=False).describe(start).smooth_attention
+    assert not ModelSettings().describe(None).smooth_attention  # as published
+
+
 def test_another_training_size_keeps_the_canonical_focal_length() -> None:
     start = ModelSettings(width=640, zoom_convention='canonical', focal_px=500.0).describe(None)
     assert ModelSettings(width=320, height=128).describe(start).focal_px == 500
