@@ -38,10 +38,12 @@ Floats = npt.NDArray[np.float64]
 SOURCES = ('camera_height', 'odometry', 'range')
 FIRST_SEED = 7000
 DRIVES = 20
-FRAMES = 12
+FRAMES = {'room': 40}
+DEFAULT_FRAMES = 12
+"""Frames of a drive, by scene: in a room a camera moves slowly, and odometry needs a way to compare."""
 RATE_HZ = 10.0
 LENSES_DEG = (50, 70, 90)
-HEIGHTS_M = {'street': (0.24, 2.4), 'highway': (0.8, 2.4), 'corridor': (0.16, 1.8)}
+HEIGHTS_M = {'street': (0.24, 2.4), 'highway': (0.8, 2.4), 'corridor': (0.16, 1.8), 'room': (0.16, 2.16)}
 """Low and high places of the camera: a fifth below and above all that the synthetic world gives to training."""
 PITCH_STD_DEG = 0.5
 HEIGHT_STD = 0.01
@@ -146,7 +148,7 @@ def drive_results(estimator: DepthEstimator, scene: str, number: int) -> dict[st
     meters = {name: ScaleMeter(one) for name, one in settings.items()}
     log, results = TravelLog(), {name: list[Result]() for name in SOURCES}
     wheel = 1 + SPEED_STD * rng.normal()
-    for moment in moments(drive, camera, wheel):
+    for moment in moments(drive, camera, wheel, FRAMES.get(scene, DEFAULT_FRAMES)):
         log.add(moment.report)
         depth_m = estimator(moment.image, camera)
         around = Surroundings(told, log, drive.T_base_camera, scan(moment, camera, rng))
@@ -172,15 +174,16 @@ def result_of(depth: DepthMap, truth_m: DepthMap, factor: float, std: float) -> 
     return Result(own.unscaled.abs_rel, own.scaled.abs_rel, measured.unscaled.abs_rel, error, std)
 
 
-def moments(drive: Drive, camera: Camera, wheel: float) -> Iterator[Scene]:
+def moments(drive: Drive, camera: Camera, wheel: float, count: int) -> Iterator[Scene]:
     """Yield the frames of a drive as a robot has them.
 
     Args:
         drive: The drive.
         camera: Its camera.
         wheel: What the robot takes a metre for: its wheels are not of the size it thinks.
+        count: How many frames.
     """
-    for index in range(FRAMES):
+    for index in range(count):
         time_s = index / RATE_HZ
         rendering = drive.render(index, camera)
         velocity, turn = drive.twist(time_s)
@@ -211,7 +214,7 @@ def scan(moment: Scene, camera: Camera, rng: np.random.Generator) -> Ranges:
 def cost(device: torch.device) -> Iterator[Row]:
     """Yield the processor time that a frame costs at 256x160."""
     drive, camera = Drive('street', FIRST_SEED), Camera.pinhole(*MAP_SIZE, 70)
-    moment = next(moments(drive, camera, 1.0))
+    moment = next(moments(drive, camera, 1.0, 1))
     depth = torch.from_numpy(moment.truth_m.copy())[None].clamp(max=100).to(device)
     ranges, mount = scan(moment, camera, np.random.default_rng(0)), mount_of(drive.mount.height_m)
     ground = GroundMeter()

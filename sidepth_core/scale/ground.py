@@ -3,6 +3,10 @@
 A plane n.P = h is linear in inverse depth: with P = z r, 1/z = (n/h).r, so a = n/h is a linear least squares problem
 with the residual a.P - 1, which is relative, as the errors of a network are. Points are chosen on the device; a few
 hundred of them come to the CPU, where solving for three numbers costs less than launching the kernels that would.
+
+The plane says which points are ground, and how it leans. The factor is then the median over these points of the depth
+that the ground has there over the depth that is predicted: a network bends the ground, and the distance of the fitted
+plane follows its near end, where it is furthest off the scale of the rest of the image.
 """
 
 from __future__ import annotations
@@ -27,8 +31,11 @@ MIN_DIP = 0.07
 TILTS_DEG = (-4.0, -2.0, 0.0, 2.0, 4.0)
 ROLLS_DEG = (-2.0, 0.0, 2.0)
 """Hypotheses of how the ground lies against what the mount says."""
-TILT_STD = math.radians(2.0)
-"""How far a vehicle nods and a road slopes, radians: more of a slope is rather an error of the network."""
+LOOSE_STD = math.radians(2.0)
+"""How far the ground may lean against the mount while it is looked for, radians: what leans more is no ground."""
+TILT_STD = math.radians(0.5)
+"""How far a vehicle nods, a road slopes and a mount is off, radians: more of a slope is rather an error of the network,
+whose points are rough; where they are smooth, they are believed."""
 MAX_TILT = math.radians(10.0)
 BIN = 0.05
 """Width of the histogram of heights, in its logarithm."""
@@ -181,7 +188,7 @@ def _measure(z: Floats, grid: _Grid, known: npt.NDArray[np.bool_], height_m: flo
     points = z[:, None] * grid.rays[known]
     normal, height = _densest(z, grid, known)
     down = grid.normals[len(grid.normals) // 2]
-    plane, spread, tilt_std = _refined(points, normal / height, down)
+    plane, _, _ = _refined(points, normal / height, down, LOOSE_STD)
     size = float(np.linalg.norm(plane))
     off = points @ plane - 1
     on_plane = np.abs(off) < NEAR_PLANE
@@ -191,14 +198,19 @@ def _measure(z: Floats, grid: _Grid, known: npt.NDArray[np.bool_], height_m: flo
     tilt = math.acos(min(1.0, float(plane @ down) / size))
     if tilt > MAX_TILT:
         return Refusal(TILTED, f'by {math.degrees(tilt):.0f} degrees')
-    logs, cells = np.log1p(off[on_plane]), grid.cells[known][on_plane]
-    bias, parts = disagreement(logs, cells, MIN_CELL)
+    plane, spread, tilt_std = _refined(points, plane, down, TILT_STD)
+    normal = plane / np.linalg.norm(plane)
+    on_plane = np.abs(points @ plane - 1) < NEAR_PLANE
+    # What a unit of predicted depth is in metres, point by point, with the ground as it leans and as the mount says.
+    logs = -np.log((points @ normal)[on_plane] / height_m)
+    level = -np.log(np.maximum((points @ down)[on_plane], 1e-9) / height_m)
+    bias, parts = disagreement(logs, grid.cells[known][on_plane], MIN_CELL)
     if parts < MIN_CELLS:
         return Refusal(NO_PLANE, f'seen in {parts} of {CELLS[0] * CELLS[1]} parts of the ground')
-    noise = math.hypot(spread / math.sqrt(INDEPENDENT), tilt_std)
+    factor, noise = middle_of(logs), math.hypot(spread / math.sqrt(INDEPENDENT), tilt_std)
     # Bent depth looks like a slope: how far the height differs under the mount's own normal is how far it may be bent.
-    level = middle_of((points @ down)[on_plane]) * size
-    return Measurement(height_m * size, max(MIN_STD, noise), math.hypot(MIN_BIAS, bias, math.log(level)))
+    bent = middle_of(level) - factor
+    return Measurement(math.exp(factor), max(MIN_STD, noise), math.hypot(MIN_BIAS, bias, bent))
 
 
 def _densest(z: Floats, grid: _Grid, known: npt.NDArray[np.bool_]) -> tuple[Floats, float]:
@@ -215,10 +227,10 @@ def _densest(z: Floats, grid: _Grid, known: npt.NDArray[np.bool_]) -> tuple[Floa
     return grid.normals[best], math.exp(lowest + (float(place) + 0.5) * BIN)
 
 
-def _refined(points: Floats, plane: Floats, down: Floats) -> tuple[Floats, float, float]:
+def _refined(points: Floats, plane: Floats, down: Floats, tilt_std: float) -> tuple[Floats, float, float]:
     """Return the plane a (a.P = 1) by reweighted least squares with Tukey's weights.
 
-    The mount is a measurement too: it says that the normal is `down`, give or take TILT_STD. Beside the plane come the
+    The mount is a measurement too: it says that the normal is `down`, give or take `tilt_std`. Beside the plane come the
     spread of the points about it, and the standard deviation of its height, both as shares.
     """
     tangents = np.stack(_tangents(down))
@@ -232,7 +244,7 @@ def _refined(points: Floats, plane: Floats, down: Floats) -> tuple[Floats, float
             return plane, math.inf, math.inf
         # The variance of one of INDEPENDENT points is spread^2; the prior's rows are in the same unit.
         scale = INDEPENDENT / (total * spread**2)
-        prior = tangents / (TILT_STD * np.linalg.norm(plane))
+        prior = tangents / (tilt_std * np.linalg.norm(plane))
         normal_matrix = scale * (points * weights[:, None]).T @ points + prior.T @ prior
         plane = np.linalg.solve(normal_matrix, scale * points.T @ weights)
         inliers = np.abs(off)[weights > 0]

@@ -18,6 +18,13 @@ def middle_of(values: Floats) -> float:
     return float(np.partition(values, len(values) // 2)[len(values) // 2])
 
 
+def weighted_middle(values: Floats, weights: Floats) -> float:
+    """Return the upper weighted median of values (N,), N > 0: half of the weights (N,), positive, lie below it."""
+    order = np.argsort(values)
+    below = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(below, below[-1] / 2, side='right')])
+
+
 def spread_of(values: Floats, middle: float) -> float:
     """Return the standard deviation of values (N,) about their middle as their median distance tells it."""
     return 1.4826 * middle_of(np.abs(values - middle))
