@@ -230,8 +230,8 @@ def _densest(z: Floats, grid: _Grid, known: npt.NDArray[np.bool_]) -> tuple[Floa
 def _refined(points: Floats, plane: Floats, down: Floats, tilt_std: float) -> tuple[Floats, float, float]:
     """Return the plane a (a.P = 1) by reweighted least squares with Tukey's weights.
 
-    The mount is a measurement too: it says that the normal is `down`, give or take `tilt_std`. Beside the plane come the
-    spread of the points about it, and the standard deviation of its height, both as shares.
+    The mount is a measurement too: it says that the normal is `down`, give or take `tilt_std`. Beside the plane come
+    the spread of the points about it, and the standard deviation of its height, both as shares.
     """
     tangents = np.stack(_tangents(down))
     spread = 0.08
