@@ -6,7 +6,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -164,10 +164,16 @@ def drive() -> RobotDrive:
 @pytest.fixture(scope='module')
 def ran(
     drive: RobotDrive, shared_graph: Graph, ros_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Ran]:
+) -> Iterator[dict[str, Ran]]:
     """Drive once past all nodes; return what each of them made of it."""
-    graph, wanted = shared_graph, nodes(drive)
-    start(graph, tmp_path_factory.mktemp('fleet'), ros_environment, wanted)
+    wanted = nodes(drive)
+    process = start(shared_graph, tmp_path_factory.mktemp('fleet'), ros_environment, wanted)
+    yield driven(shared_graph, drive, wanted)
+    process.end(timeout_s=PATIENCE_S)
+
+
+def driven(graph: Graph, drive: RobotDrive, wanted: dict[str, dict[str, object]]) -> dict[str, Ran]:
+    """Show the drive to the nodes until all that can have a scale, and return what they said."""
     camera = DriveCamera(graph, drive)
     told = senders(drive)
     publishers = [graph.node.create_publisher(type(one.messages(0)[0]) if one.messages(0) else type(one.messages(1)[0]),
@@ -335,3 +341,11 @@ def test_odometry_that_is_no_motion_is_counted_by_what_is_wrong(ran: dict[str, R
 
 def test_topic_that_brought_nothing_is_named(ran: dict[str, Ran]) -> None:
     assert 'nothing has come on /nothing' in ran['silent'].status.message
+
+
+def test_height_below_zero_is_refused_and_the_last_one_stays(ran: dict[str, Ran], shared_graph: Graph) -> None:
+    assert math.isfinite(ran['height'].last.x)
+    result = shared_graph.set_parameters('/height/depth', camera_height=-1.0)
+    assert not result.successful
+    assert 'camera_height' in result.reason
+    assert shared_graph.get_parameter('/height/depth', 'camera_height') == 0.0
