@@ -192,6 +192,16 @@ def test_a_folder_that_is_no_checkpoint_is_refused_before_anything_is_prepared(c
     assert not (tmp_path / 'run').exists()
 
 
+def test_a_teacher_that_cannot_be_downloaded_is_an_error_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', True)
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path))
+    settings = load_recipe('distill_bag').objective
+    with pytest.raises(CheckpointError, match=r"teacher 'hf://.*' cannot teach: .*`hf download .* --local-dir FOLDER`"):
+        teacher_of(settings)
+
+
 def test_metres_are_learned_from_a_metric_teacher_only(tmp_path: Path) -> None:
     relative = replace(TAUGHT, teacher=str(canonical(tmp_path)), teacher_scale=0.1)
     with pytest.raises(ConfigError, match=r'teacher_scale 0.1 asks for the metres of .*, whose scale is relative'):
