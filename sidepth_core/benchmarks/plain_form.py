@@ -14,12 +14,33 @@ from torch.nn import functional as F
 
 from sidepth_core.engines import Engine, Target
 from sidepth_core.engines.torch_engines import eager
+from sidepth_core.errors import ConfigError
 from sidepth_core.models import DepthNetwork
 
 
-def materialised_attention(query: Tensor, key: Tensor, value: Tensor, *, scale: float) -> Tensor:
-    """Compute attention as it is written in papers: the whole map of every query with every key exists at once."""
-    logits = scale * (query @ key.transpose(-2, -1))
+def materialised_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    *,
+    is_causal: bool = False,
+    scale: float | None = None,
+) -> Tensor:
+    """Compute attention as it is written in papers: the whole map of every query with every key exists at once.
+
+    Arguments are torch's own, as networks of `transformers` give them; a mask is added to the logits. Dropout, causal
+    order and masks of booleans, which no depth network asks for in evaluation, are refused.
+
+    Raises:
+        ConfigError: If one of these is asked for.
+    """
+    if dropout_p or is_causal or (attn_mask is not None and attn_mask.dtype == torch.bool):
+        raise ConfigError('the plain form has no attention with dropout, causal order or a mask of booleans')
+    logits = (query.shape[-1] ** -0.5 if scale is None else scale) * (query @ key.transpose(-2, -1))
+    if attn_mask is not None:
+        logits = logits + attn_mask
     return torch.softmax(logits, dim=-1) @ value
 
 

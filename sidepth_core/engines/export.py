@@ -130,6 +130,8 @@ def description(
     """Return what a user of the file has to know, by headings."""
     height, width = size
     unit = 'metres' if info.scale == 'metric' else 'right up to one unknown factor'
+    if info.has_shift:
+        unit = 'its inverse right up to an unknown factor and shift'
     focal = 'depth does not depend on the focal length (invariant zoom convention)'
     if info.focal_px is not None:
         focal = (

@@ -5,11 +5,14 @@ from __future__ import annotations
 import functools
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.onnx.errors import OnnxExporterError
 
 from sidepth_core.engines.builds import BuildKey, kept_or_built
 from sidepth_core.engines.engine import Engine, Target
@@ -94,25 +97,46 @@ class Session:
 
 
 def onnx_model(graph: nn.Module, shape: Shape, output: str = 'disparity') -> bytes:
-    """Return the network as an ONNX file for images of one shape, its input named `image`, its output as given."""
+    """Return the network as an ONNX file for images of one shape, its input named `image`, its output as given.
+
+    Raises:
+        ConfigError: If torch cannot write all of it as ONNX.
+    """
     batch, height, width = shape
     example = torch.zeros(batch, 3, height, width, device=next(graph.parameters()).device)
-    with tempfile.TemporaryDirectory() as folder, torch.no_grad(), warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad(), warnings.catch_warnings(), _concat_is_cat():
         file = Path(folder) / 'network.onnx'
         # torch calls this exporter deprecated: the new one needs further packages, and minutes instead of seconds.
         warnings.simplefilter('ignore')
         # Frozen, weights are constants of the record: torch's exporter loses their shapes otherwise.
         frozen = torch.jit.freeze(record(graph, shape).eval())
-        torch.onnx.export(
-            frozen,
-            (example,),
-            file,
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=['image'],
-            output_names=[output],
-        )
+        try:
+            torch.onnx.export(
+                frozen,
+                (example,),
+                file,
+                dynamo=False,
+                opset_version=OPSET,
+                input_names=['image'],
+                output_names=[output],
+            )
+        except OnnxExporterError as error:
+            reason = (str(error).splitlines() or [''])[0]
+            raise ConfigError(f'torch {torch.__version__} cannot write this network as ONNX: {reason}') from error
         return file.read_bytes()
+
+
+@contextmanager
+def _concat_is_cat() -> Iterator[None]:
+    """Let torch write `concat`, its other name of `cat`, which BEiT of `transformers` (in ZoeDepth) uses."""
+    from torch.onnx import symbolic_opset9  # noqa: PLC0415  # only where a network is written
+
+    name = 'aten::concat'
+    torch.onnx.register_custom_op_symbolic(name, symbolic_opset9.cat, OPSET)
+    try:
+        yield
+    finally:
+        torch.onnx.unregister_custom_op_symbolic(name, OPSET)
 
 
 def onnxruntime_module() -> Any:  # noqa: ANN401  # of a package without annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import subprocess
@@ -19,9 +20,12 @@ import transformers
 from safetensors.torch import load_file, save_file
 from tiny_foundation import KINDS, save_model
 
+from sidepth_core.benchmarks.plain_form import plain_engine
 from sidepth_core.camera import Camera
 from sidepth_core.checkpoint import load_checkpoint, load_digest, load_info, save_checkpoint
-from sidepth_core.engines import PACKAGES, Target, make_engine
+from sidepth_core.cli import main
+from sidepth_core.engines import FACTORIES, PACKAGES, Target, make_engine
+from sidepth_core.engines.verification import depth_difference, probe
 from sidepth_core.errors import CheckpointError, ConfigError, ScaleError
 from sidepth_core.inference import DepthEstimator
 from sidepth_core.models.foundation import FoundationInfo
@@ -168,11 +172,26 @@ def test_engines_run_them(folders: dict[str, Path], kind: str, engine: str, prec
     checkpoint = load_checkpoint(folders[kind])
     size = (checkpoint.info.image_height, checkpoint.info.image_width)
     running = make_engine(engine, checkpoint.depth_net, Target(torch.device('cpu'), precision, size))
-    if (engine, kind) == ('onnxruntime', 'zoedepth'):  # torch cannot write all of it as ONNX
-        assert running.name == 'eager'
-        assert 'engine onnxruntime in float32 on cpu is not used' in running.note
-    else:
-        assert (running.name, running.precision, running.note) == (engine, precision, '')
+    assert (running.name, running.precision, running.note) == (engine, precision, '')
+
+
+@pytest.mark.parametrize('kind', ['depth_anything', 'zoedepth', 'depth_pro'])
+def test_the_command_exports_them(
+    folders: dict[str, Path], kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip('onnxruntime', reason='onnxruntime is not installed')
+    assert main(['export', str(folders[kind]), '--engine', 'onnx', '--out', str(tmp_path / 'depth.onnx')]) == 0
+    assert 'parity with PyTorch float32' in capsys.readouterr().out
+    described = json.loads((tmp_path / 'depth.json').read_text())
+    words = 'inverse right up to an unknown factor and shift' if kind == 'depth_anything' else 'metres'
+    assert words in described['output']
+
+
+def test_they_are_benchmarked_beside_their_plain_form(folders: dict[str, Path]) -> None:
+    network = loaded(folders['depth_anything'])
+    target, image = Target(torch.device('cpu'), 'float32', (56, 56)), probe(56, 56)
+    plain = plain_engine(copy.deepcopy(network), target)
+    assert depth_difference(FACTORIES['channels_last'](network, target)(image), plain(image)) < 1e-3
 
 
 @pytest.mark.parametrize('kind', ['depth_anything', 'zoedepth', 'depth_pro'])
