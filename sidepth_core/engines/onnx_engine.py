@@ -132,11 +132,11 @@ def _concat_is_cat() -> Iterator[None]:
     from torch.onnx import symbolic_opset9  # noqa: PLC0415  # only where a network is written
 
     name = 'aten::concat'
-    torch.onnx.register_custom_op_symbolic(name, symbolic_opset9.cat, OPSET)
+    torch.onnx.register_custom_op_symbolic(name, symbolic_opset9.cat, OPSET)  # type: ignore[attr-defined]  # documented
     try:
         yield
     finally:
-        torch.onnx.unregister_custom_op_symbolic(name, OPSET)
+        torch.onnx.unregister_custom_op_symbolic(name, OPSET)  # type: ignore[attr-defined]  # likewise
 
 
 def onnxruntime_module() -> Any:  # noqa: ANN401  # of a package without annotations
