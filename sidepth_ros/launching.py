@@ -164,7 +164,7 @@ def node_arguments(config: Path) -> list[DeclareLaunchArgument]:
             '',
             'Where metres come from: checkpoint (the weights are metric), fixed (scale_factor), camera_height, '
             'odometry or range (measured by these; their parameters in params_file), auto (the surest of them), or '
-            f'relative (no metres: depth up to a factor). {as_file}',
+            f'relative (no metres: depth up to scale). {as_file}',
             SCALE_SOURCES,
         ),
         argument('scale_factor', '', f"Metres per unit of the network's depth, for scale_source:=fixed. {as_file}"),

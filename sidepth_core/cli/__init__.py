@@ -15,12 +15,12 @@ from sidepth_core.errors import ConfigError, SidepthError, did_you_mean
 from sidepth_core.threads import let_threads_sleep
 
 SECTIONS = {
-    'depth of what you have': {
+    'estimate depth': {
         'camera': 'show live depth of a webcam or a video file in a window, or publish it as a camera over ROS 2',
         'view': 'show image, depth and a point cloud that can be turned as a page for a browser, or a drive as a video',
         'predict': 'estimate depth of images, videos or bags and save it',
     },
-    'weights for your own camera': {
+    'train and evaluate on your own recordings': {
         'inspect': 'show what a checkpoint, a bag or a prepared cache holds',
         'prepare': 'decode, rectify and select frames of recordings once, into a cache that training reads fast',
         'train': 'train or fine-tune depth without labels on bags, videos, folders, KITTI or the synthetic world',

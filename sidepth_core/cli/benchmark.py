@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     result = command_parser('benchmark', 'Measure speed and memory on this machine.', f'benchmarks:\n{names}')
     named = f'which benchmarks to run (all but {", ".join(ON_REQUEST)})'
     result.add_argument('names', nargs='*', metavar='NAME', help=named)
-    result.add_argument('--checkpoint', help='whose network to measure; by default the one of the package')
+    result.add_argument('--checkpoint', help='whose network to measure; by default the built-in one')
     result.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, ...')
     result.add_argument('--threads', type=int, help='CPU threads for torch (as many as it takes by itself)')
     result.add_argument('--quick', action='store_true', help='only the smallest case of each')

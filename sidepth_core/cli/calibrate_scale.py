@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add = arguments.add_argument
     add('source', metavar='SOURCE', help='the drive: a bag, a folder, KITTI, synthetic:...')
-    add('--checkpoint', help='directory, file or hf://org/repo; by default the one of the package')
+    add('--checkpoint', help='directory, file or hf://org/repo; by default the built-in one')
     add('--height', type=float, metavar='M', help='height of the camera over the ground')
     add('--pitch', type=float, default=0.0, metavar='DEG', help='how far it looks down (0)')
     add('--roll', type=float, default=0.0, metavar='DEG', help='how far it leans to the right (0)')

@@ -42,12 +42,12 @@ def parser() -> argparse.ArgumentParser:
     arguments = command_parser('camera', DESCRIPTION, EXAMPLES)
     add = arguments.add_argument_group('the camera').add_argument
     add('source', nargs='?', default='0', help='number of a webcam (%(default)s), a device, or a video file')
-    add_camera(add, f'without it {ASSUMED_FOV_DEG:g} are assumed, and depth is right up to a factor only')
+    add_camera(add, f'without it {ASSUMED_FOV_DEG:g} are assumed, and depth is known up to scale only')
     add('--image-size', metavar='WxH', help='size to ask the webcam for, pixels')
     add('--frames', type=int, default=0, metavar='N', help='end after N images (0: at Ctrl-C, or where the file ends)')
     add('--loop', action='store_true', help='start a video file again at its end')
     add = add_network(arguments)
-    add('--size', metavar='WxH', help="size for the network, multiples of 32; by default of the image's shape")
+    add('--size', metavar='WxH', help="size for the network, multiples of 32; by default of the image's aspect ratio")
     add = arguments.add_argument_group('where it is shown').add_argument
     add('--port', type=int, default=PORT, help='of the page on this machine; 0 takes any that is free (%(default)s)')
     add('--no-browser', action='store_true', help='do not open the page by itself')
@@ -92,7 +92,7 @@ def show(camera: LiveCamera, estimator: DepthEstimator, page: LivePage, options:
         span = settled(span, depth_span(depth))
         unit = 'm' if metric else ''
         coloured = with_colour_bar(draw_depth(depth, span), span, unit=unit)
-        label = 'depth, metres' if metric else 'depth, right up to a factor (--fov or --camera gives metres)'
+        label = 'depth, metres' if metric else 'depth, up to scale (--fov or --camera gives metres)'
         page.show(side_by_side([[Panel(view.image, 'image'), Panel(coloured, label)]], width=1280))
         page.say(f'{1000 * (time.perf_counter() - since):.0f} ms an image, {camera.dropped} of {camera.read} dropped')
         if page.shown == options.frames:

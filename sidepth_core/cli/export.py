@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = arguments.add_argument
-    add('checkpoint', nargs='?', help='directory, file or hf://org/repo; by default the one of the package')
+    add('checkpoint', nargs='?', help='directory, file or hf://org/repo; by default the built-in one')
     add('--engine', choices=tuple(SUFFIXES), required=True, help='what the file is for')
     add('--out', type=Path, required=True, metavar='FILE', help=f'ends in {", ".join(SUFFIXES.values())}')
     add('--size', metavar='WxH', help='size of the image, multiples of 32; by default as it was trained')

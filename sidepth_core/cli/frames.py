@@ -21,7 +21,8 @@ ASSUMED_FOV_DEG = 70.0
 """Of webcams and robot cameras, for networks that need a camera where there is none."""
 
 UNKNOWN_CAMERA = (
-    f'nobody knows the camera, so {ASSUMED_FOV_DEG:g} degrees were assumed; give --fov DEG or --camera FILE for metres'
+    f'the camera is not calibrated, so {ASSUMED_FOV_DEG:g} degrees were assumed; '
+    'give --fov DEG or --camera FILE for metres'
 )
 
 

@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
         image_height=arguments.height,
         pose_width=pose_net.size[1],
         pose_height=pose_net.size[0],
-        scale_note='trained on single-camera video without speed: depth is right up to a factor',
+        scale_note='trained on single-camera video without speed: depth is known up to scale',
         training_data=('KITTI raw, eigen_zhou split, as published', f'imported from {arguments.file.name}'),
         licence=LICENCE,
         versions={'sidepth': __version__, 'torch': torch.__version__},

@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the command's arguments."""
     arguments = command_parser('inspect', DESCRIPTION, EXAMPLES)
     add = arguments.add_argument
-    add('path', nargs='?', help='what to look at; by default the checkpoint of the package')
+    add('path', nargs='?', help='what to look at; by default the built-in checkpoint')
     add('--frames', type=int, default=300, metavar='N', help='how many frames of a drive to read (%(default)s); 0: all')
     add('--camera', default='', metavar='FILE', help='calibration of a drive that brings none, YAML or JSON')
     add('--out', type=Path, metavar='FILE', help='write a page with pictures too (.html)')
@@ -78,7 +78,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command."""
     options = parser().parse_args(argv)
     console = terminal.console(stderr=options.json)
-    page = Page(f'Inspection of {options.path or "the checkpoint of the package"}') if options.out else None
+    page = Page(f'Inspection of {options.path or "the built-in checkpoint"}') if options.out else None
     found: list[dict[str, object]]
     if options.path is not None and is_run(Path(options.path)):
         found = [inspect_run(Path(options.path), console, page)]

@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     arguments = command_parser('predict', DESCRIPTION, EXAMPLES)
     add = arguments.add_argument_group('what to look at').add_argument
     add('source', help='an image, a folder of images, a video, a bag, synthetic:...')
-    add_camera(add, f'without it {ASSUMED_FOV_DEG:g} are assumed, and depth is right up to a factor only')
+    add_camera(add, f'without it {ASSUMED_FOV_DEG:g} are assumed, and depth is known up to scale only')
     add('--every', type=int, default=1, metavar='N', help='take every N-th frame only')
     add('--limit', type=int, default=0, metavar='N', help='stop after N frames (all)')
     add = arguments.add_argument_group('what to write').add_argument
@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     add('--json', action='store_true', help=JSON_HELP)
     add = add_network(arguments)
     add('--post', choices=('none', 'flip', 'zoom'), default='none', help='average with mirrored or zoomed passes')
-    add('--size', metavar='WxH', help="size for the network, multiples of 32; by default of the image's shape")
+    add('--size', metavar='WxH', help="size for the network, multiples of 32; by default of the image's aspect ratio")
     add('--engine', choices=ENGINE_CHOICES, default='eager', help='how the network runs (eager)')
     add('--precision', choices=PRECISION_CHOICES, default='float32', help='what it computes in (float32)')
     return arguments
@@ -82,7 +82,7 @@ def main(argv: Sequence[str]) -> int:
     for reason, skipped in source.report.skipped.items() if source else ():
         console.print(f'{skipped} images not used: {reason}', markup=False)
     whole = source is None or report_losses(source.report)
-    unit = 'metric' if saved.metric else 'relative: right up to an unknown factor'
+    unit = 'metric' if saved.metric else 'relative: known up to scale'
     out = printable(options.out)
     maps = counted(saved.count, 'depth map')
     console.print(f'{maps}, {describe(estimator)}, {unit}: {out}', markup=False, highlight=False)

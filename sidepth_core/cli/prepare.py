@@ -59,12 +59,13 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument('--out', type=Path, required=True, metavar='DIR', help='the cache folder')
     result.add_argument('--width', type=int, default=defaults.width, help='training width, pixels (%(default)s)')
     result.add_argument('--height', type=int, default=defaults.height, help='training height, pixels (%(default)s)')
-    result.add_argument('--margin', type=float, default=defaults.margin, help='cached over training size (%(default)s)')
+    add = result.add_argument
+    add('--margin', type=float, default=defaults.margin, help='cached size over training size (%(default)s)')
     result.add_argument('--clip-frames', type=int, default=defaults.clip_frames, help='images in a clip (%(default)s)')
-    result.add_argument('--stride', type=int, default=defaults.stride, help="frames between them; 0: as KITTI's motion")
+    add('--stride', type=int, default=defaults.stride, help='images from one of a clip to the next; 0: by motion')
     result.add_argument('--codec', choices=('auto', 'raw', 'jpeg'), default=defaults.codec,
                         help='how images are stored; auto: raw up to 8 GiB')  # fmt: skip
-    result.add_argument('--camera', default='', metavar='FILE', help='calibration of the sources that bring none, YAML '
+    add('--camera', default='', metavar='FILE', help='calibration of sources that come without one, YAML '
                         'or JSON; or `learned` to let training find it')  # fmt: skip
     result.add_argument('--teacher', default='', metavar='CHECKPOINT', help='also store what this checkpoint says of '
                         'each clip, for objective.teacher: hf://ORG/REPO, a folder, or a name')  # fmt: skip

@@ -171,7 +171,7 @@ def write_depth(path: Path, depth: DepthMap, format_: str) -> None:
 def figure(view: View, depth: DepthMap, span: tuple[float, float], *, metric: bool) -> Image:
     """Return the image above its depth in colours."""
     coloured = with_colour_bar(draw_depth(depth, span), span, unit='m' if metric else '')
-    label = 'depth, metres' if metric else 'depth, relative: right up to a factor'
+    label = 'depth, metres' if metric else 'depth, relative: known up to scale'
     return side_by_side([[Panel(view.image, 'image')], [Panel(coloured, label)]], width=max(640, view.image.shape[1]))
 
 

@@ -39,15 +39,15 @@ def command_parser(name: str, description: str, epilog: str = '') -> argparse.Ar
 def add_network(parser: argparse.ArgumentParser) -> Callable[..., argparse.Action]:
     """Give a command the options that choose a network and where it runs; returns what adds more to their group."""
     add = parser.add_argument_group('the network').add_argument
-    add('--checkpoint', help='directory, file or hf://org/repo; by default the one of the package')
+    add('--checkpoint', help='directory, file or hf://org/repo; by default the built-in one')
     add('--device', default='auto', help='auto, cpu, cuda, cuda:1, ...')
     return add
 
 
 def add_camera(add: Callable[..., argparse.Action], without_fov: str = '') -> None:
     """Add the options for images that bring no calibration: --camera and, with what holds without it, --fov."""
-    add('--camera', default='', metavar='FILE', help='calibration of images that bring none, YAML or JSON')
-    fov = 'horizontal field of view of images whose camera nobody knows'
+    add('--camera', default='', metavar='FILE', help='calibration of images that come without one, YAML or JSON')
+    fov = 'horizontal field of view of images without calibration, degrees'
     add('--fov', type=float, metavar='DEG', help=f'{fov}; {without_fov}' if without_fov else fov)
 
 

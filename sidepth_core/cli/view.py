@@ -72,14 +72,14 @@ def parser() -> argparse.ArgumentParser:
     arguments = command_parser('view', DESCRIPTION, EXAMPLES)
     add = arguments.add_argument_group('what to look at').add_argument
     add('source', help='an image, a folder of images, a video, a bag, synthetic:...')
-    add_camera(add, f'without it {ASSUMED_FOV_DEG:g} are assumed, and depth is right up to a factor only')
+    add_camera(add, f'without it {ASSUMED_FOV_DEG:g} are assumed, and depth is known up to scale only')
     add = arguments.add_argument_group('what to write').add_argument
     add('--out', type=Path, default=Path('view.html'), metavar='FILE', help='page (.html) or video (.mp4, .webm) '
         '(%(default)s)')  # fmt: skip
     add('--open', action='store_true', help='open it when it is written')
     add('--frames', type=int, default=8, metavar='N', help='frames in the page, spread over the drive (%(default)s)')
     add = add_network(arguments)
-    add('--size', metavar='WxH', help="size for the network, multiples of 32; by default of the image's shape")
+    add('--size', metavar='WxH', help="size for the network, multiples of 32; by default of the image's aspect ratio")
     return arguments
 
 
@@ -172,7 +172,7 @@ def panels(one: Shown, span: tuple[float, float]) -> Image:
     coloured = with_colour_bar(draw_depth(one.depth, span), span, unit=unit)
     above = bird_view(one.depth, one.view.camera, one.view.image, reach_m=round_reach(span[1]), unit=unit)
     wide = one.view.image.shape[1] > 2.2 * one.view.image.shape[0]
-    label = 'depth, metres' if one.metric else 'depth, relative: right up to a factor'
+    label = 'depth, metres' if one.metric else 'depth, relative: known up to scale'
     views = [Panel(one.view.image, f'frame {one.named.name}'), Panel(coloured, label)]
     seen = [Panel(side_by_side([[view] for view in views], 900))] if wide else views
     return side_by_side([[*seen, Panel(above, 'from above')]], width=1280)
@@ -192,7 +192,7 @@ def write_page(options: argparse.Namespace, estimator: DepthEstimator, shown: Se
     page = Page(f'Depth of {options.source}')
     lost = not metric and estimator.info.scale == 'metric'
     scale = ('relative', UNKNOWN_CAMERA) if lost else (estimator.info.scale, estimator.info.scale_note)
-    page.text(f'{describe(estimator)}; checkpoint {options.checkpoint or "of the package"}.')
+    page.text(f'{describe(estimator)}; checkpoint: {options.checkpoint or "built-in"}.')
     page.text(f'Depth is {": ".join(filter(None, scale))}.')
     page.viewer([page_view(one, unit) for one in shown], unit)
     fused = fuse(shown)

@@ -148,8 +148,8 @@ def publish_live(node: Node, arguments: argparse.Namespace) -> None:
     """
     if arguments.calibration is None and arguments.fov is None:
         raise ConfigError(
-            f'nobody knows the camera {arguments.camera!r}, and metres depend on it: give --calibration FILE (YAML of '
-            'camera_calibration, or JSON), or --fov DEG, its horizontal field of view'
+            f'camera {arguments.camera!r} is not calibrated, and metres depend on that: give --calibration FILE (YAML '
+            'of camera_calibration, or JSON), or --fov DEG, its horizontal field of view'
         )
     calibration = read_calibration(arguments.calibration) if arguments.calibration else None
     qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.VOLATILE)

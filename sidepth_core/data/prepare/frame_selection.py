@@ -197,8 +197,8 @@ def _made_ready(item: tuple[int, Frame], settings: PrepareSettings, codec: Codec
     if frame.camera is None and settings.unknown_camera == 'refuse':
         why = ''.join(f'; {note}' for note in source.report.notes if 'calibrat' in note or 'camera_info' in note)
         raise DatasetError(
-            f'{source.report.name}: nobody knows the camera of these images. Give its calibration (camera=FILE, the '
-            f'YAML of camera_calibration or a JSON), or camera=learned to let training find the intrinsics{why}'
+            f'{source.report.name}: the camera of these images is not calibrated. Give its calibration (camera=FILE, '
+            f'the YAML of camera_calibration or a JSON), or camera=learned to let training find the intrinsics{why}'
         )
     height, width = settings.cached_size
     frame = rectified(frame)

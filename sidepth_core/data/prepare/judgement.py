@@ -203,7 +203,7 @@ class Judge:
     def _camera(self) -> Finding:
         known = [camera for camera in self._cameras if camera]
         if not known:
-            return Finding('calibration', 'bad', 'nobody knows the camera',
+            return Finding('calibration', 'bad', 'the camera is not calibrated',
                            'calibrate it (ros2 run camera_calibration cameracalibrator) and add ?camera=FILE; '
                            'or camera=learned, which finds the focal length on drives with turns')  # fmt: skip
         doubts = [doubt for camera in known for doubt in camera.doubts()]

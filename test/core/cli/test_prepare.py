@@ -45,7 +45,7 @@ def test_an_unknown_camera_ends_in_one_line_that_says_what_to_do(
     assert main(['prepare', str(drive), '--out', str(tmp_path / 'cache')]) == 2
     error = capsys.readouterr().err
     assert error.startswith('error: ')
-    assert 'nobody knows the camera' in error
+    assert 'is not calibrated' in error
     assert 'camera=learned' in error
 
 

@@ -70,7 +70,7 @@ def test_a_page_calls_depth_relative_where_metres_need_a_camera_that_nobody_know
     save_checkpoint(tmp_path / 'canonical', Checkpoint(DepthNet('tf_efficientnet_lite0').eval(), None, info))
     out = tmp_path / 'desk.html'
     command = ['view', str(tmp_path / 'desk.png'), '--checkpoint', str(tmp_path / 'canonical'), '--device', 'cpu']
-    for options, said in (([], 'Depth is relative: nobody knows the camera'), (['--fov', '60'], 'metric: learned')):
+    for options, said in (([], 'relative: the camera is not calibrated'), (['--fov', '60'], 'metric: learned')):
         assert main([*command, '--out', str(out), *options]) == 0
         page = out.read_text()
         assert said in page

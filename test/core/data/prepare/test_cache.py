@@ -197,7 +197,7 @@ def test_unknown_distance_and_depth_are_nan(tmp_path: Path) -> None:
 
 def test_an_unknown_camera_is_refused_or_left_to_training(tmp_path: Path) -> None:
     scene = Scene(change=lambda _, frame: replace(frame, camera=None))
-    with pytest.raises(DatasetError, match=r'wall: nobody knows the camera.*camera=FILE.*camera=learned'):
+    with pytest.raises(DatasetError, match=r'wall: the camera .* is not calibrated.*camera=FILE.*camera=learned'):
         prepare([scene], tmp_path / 'refused', SETTINGS)
     _, dataset = prepared(tmp_path, scene, replace(SETTINGS, unknown_camera='learned'))
     assert dataset[0].intrinsics[:2].diagonal().isnan().all()
