@@ -55,23 +55,23 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    result.add_argument('sources', nargs='+', metavar='SOURCE', help='recordings, as below')
-    result.add_argument('--out', type=Path, required=True, metavar='DIR', help='the cache folder')
-    result.add_argument('--width', type=int, default=defaults.width, help='training width, pixels (%(default)s)')
-    result.add_argument('--height', type=int, default=defaults.height, help='training height, pixels (%(default)s)')
     add = result.add_argument
+    add('sources', nargs='+', metavar='SOURCE', help='recordings, as below')
+    add('--out', type=Path, required=True, metavar='DIR', help='the cache folder')
+    add('--width', type=int, default=defaults.width, help='training width, pixels (%(default)s)')
+    add('--height', type=int, default=defaults.height, help='training height, pixels (%(default)s)')
     add('--margin', type=float, default=defaults.margin, help='cached size over training size (%(default)s)')
-    result.add_argument('--clip-frames', type=int, default=defaults.clip_frames, help='images in a clip (%(default)s)')
+    add('--clip-frames', type=int, default=defaults.clip_frames, help='images in a clip (%(default)s)')
     add('--stride', type=int, default=defaults.stride, help='images from one of a clip to the next; 0: by motion')
-    result.add_argument('--codec', choices=('auto', 'raw', 'jpeg'), default=defaults.codec,
-                        help='how images are stored; auto: raw up to 8 GiB')  # fmt: skip
+    add('--codec', choices=('auto', 'raw', 'jpeg'), default=defaults.codec,
+        help='how images are stored; auto: raw up to 8 GiB')  # fmt: skip
     add('--camera', default='', metavar='FILE', help='calibration of sources that come without one, YAML '
-                        'or JSON; or `learned` to let training find it')  # fmt: skip
-    result.add_argument('--teacher', default='', metavar='CHECKPOINT', help='also store what this checkpoint says of '
-                        'each clip, for objective.teacher: hf://ORG/REPO, a folder, or a name')  # fmt: skip
-    result.add_argument('--device', default='auto', help='where the teacher runs: auto, cpu, cuda or cuda:1 (auto)')
+        'or JSON; or `learned` to let training find it')  # fmt: skip
+    add('--teacher', default='', metavar='CHECKPOINT', help='also store what this checkpoint says of '
+        'each clip, for objective.teacher: hf://ORG/REPO, a folder, or a name')  # fmt: skip
+    add('--device', default='auto', help='where the teacher runs: auto, cpu, cuda or cuda:1 (auto)')
     add_json(result)
-    result.add_argument('--workers', type=int, default=0, help='threads; 0: one per core')
+    add('--workers', type=int, default=0, help='threads; 0: one per core')
     return result
 
 

@@ -157,6 +157,8 @@ def publish_live(node: Node, arguments: argparse.Namespace) -> None:
         topic: node.create_publisher(kind, f'{arguments.name}/{topic}', qos)
         for topic, kind in ((CAMERA_INFO, CameraInfo), (IMAGE, Image))
     }
+    topics = ' and '.join(each.topic_name for each in outputs.values())
+    node.get_logger().info(f'publishing {arguments.camera} on {topics}; Ctrl-C ends it')
     sent = 0
     try:
         with LiveCamera(arguments.camera, calibration, size_of(arguments.size), loop=arguments.loop) as live:
