@@ -94,6 +94,12 @@ FAMILIES = {
         size=(480, 640),
         sizing='area',
     ),
+    'tipsv2_dpt': Family(
+        convention=lambda _config: 'metric',
+        farthest_m=lambda config: float(config.get('max_depth') or 10.0),
+        multiple=lambda config: int(_backbone(config).get('patch_size') or 14),
+        size=(448, 448),
+    ),
     'depth_pro': Family(
         convention=lambda _config: 'field_of_view',
         farthest_m=lambda _config: CANONICAL_RANGE[1],

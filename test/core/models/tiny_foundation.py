@@ -71,6 +71,15 @@ def glpn() -> Any:
     )
 
 
+def tipsv2_dpt() -> Any:
+    backbone = transformers.Tipsv2VisionConfig(
+        **{**DINO, 'model_type': 'tipsv2_vision_model', 'num_hidden_layers': 4},
+        out_indices=[1, 2, 3, 4],
+        reshape_hidden_states=False,
+    )
+    return transformers.Tipsv2DptConfig(backbone_config=backbone, num_depth_bins=8, **STAGES)
+
+
 def depth_pro() -> Any:
     part = {**DINO, 'image_size': 16, 'patch_size': 4}
     return transformers.DepthProConfig(
@@ -101,6 +110,8 @@ KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
     'depth_pro': (depth_pro, {'size': {'height': 64, 'width': 64}}),
 }
 """What makes each kind's configuration, and what its processor says."""
+if hasattr(transformers, 'Tipsv2DptConfig'):  # newer than the oldest version that is taken
+    KINDS['tipsv2_dpt'] = (tipsv2_dpt, {'size': {'height': 56, 'width': 56}, 'do_normalize': False})
 
 
 def save_model(directory: Path, kind: str = 'depth_anything', *, seed: int = 0, licence: str = 'apache-2.0') -> Path:
