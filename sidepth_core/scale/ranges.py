@@ -50,15 +50,16 @@ def scan_points(ranges: Floats, angle_min: float, angle_step: float, range_min: 
     """Return the points of a sensor_msgs/LaserScan in the scanner's frame, (N, 3), metres.
 
     Args:
-        ranges: (N,), metres; NaN, infinite ones and those out of range are left out (REP 117).
+        ranges: (N,), metres; NaN, infinite ones and those out of range are left out (REP 117), and those at an
+            angle that is not finite.
         angle_min: Angle of the first, radians, counter-clockwise about z from x.
         angle_step: Angle from one to the next, radians.
         range_min: Nearest that counts, metres.
         range_max: Farthest that counts, metres.
     """
-    angles = angle_min + angle_step * np.arange(len(ranges))
-    with np.errstate(invalid='ignore'):
-        good = np.isfinite(ranges) & (ranges >= max(range_min, 0.0)) & (ranges > 0)
+    with np.errstate(invalid='ignore', over='ignore'):
+        angles = angle_min + angle_step * np.arange(len(ranges))
+        good = np.isfinite(ranges) & np.isfinite(angles) & (ranges >= max(range_min, 0.0)) & (ranges > 0)
         good &= ranges <= (range_max if range_max > 0 else math.inf)
     r, a = ranges[good], angles[good]
     return np.stack([r * np.cos(a), r * np.sin(a), np.zeros(len(r))], axis=-1)

@@ -57,11 +57,14 @@ def points_of_cloud(
         is_bigendian: Byte order of the values.
 
     Raises:
-        DatasetError: If x, y, z are missing or the lengths do not fit.
+        DatasetError: If x, y, z are missing, or the lengths or a point's fields do not fit.
     """
     by_name = {name: (offset, datatype) for name, offset, datatype in fields}
     if not {'x', 'y', 'z'} <= by_name.keys() or any(by_name[axis][1] not in _DATATYPES for axis in 'xyz'):
         raise DatasetError(f'point cloud has fields {", ".join(by_name)}, expected numbers x, y, z')
+    end = max(by_name[axis][0] + np.dtype(_DATATYPES[by_name[axis][1]]).itemsize for axis in 'xyz')
+    if end > point_step:
+        raise DatasetError(f'point cloud has points of {point_step} bytes, but x, y, z end at byte {end}')
     row_step = row_step or width * point_step
     if data.size < height * row_step or row_step < width * point_step:
         raise DatasetError(f'point cloud of {height} rows of {row_step} bytes has only {data.size}')

@@ -61,6 +61,8 @@ def test_ranges_that_are_none_are_left_out() -> None:
     ranges = np.array([math.nan, math.inf, -math.inf, 0.0, -1.0, 0.05, 11.0, 5.0])
     assert len(scan_points(ranges, 0.0, 0.01, 0.1, 10.0)) == 1
     assert len(scan_points(np.full(9, math.nan), 0.0, 0.01, 0.1, 10.0)) == 0
+    assert len(scan_points(np.ones(9), math.nan, 0.01, 0.1, 10.0)) == 0
+    assert len(scan_points(np.ones(9), 0.0, math.inf, 0.1, 10.0)) == 0
 
 
 def test_scale_is_measured_over_predicted() -> None:
