@@ -34,7 +34,7 @@ DATA_FLOORS = (
 """The same for the rooms and modules of sidepth_core.data; rooms of one floor do not import each other."""
 
 ROS_FLOORS = (
-    {'fastdds'},
+    {'domain', 'fastdds'},
     {'messages'},
     {'node', 'tools', 'launching'},
     {'demo'},

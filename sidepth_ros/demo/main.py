@@ -7,13 +7,14 @@ which records what both publish into a bag, and reports from that bag: a table, 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,13 +23,11 @@ from rich.console import Console
 from sidepth_core.cli import run
 from sidepth_core.errors import ConfigError
 from sidepth_ros.demo.processes import Process, process
+from sidepth_ros.domain import free_domain
 from sidepth_ros.fastdds import profile_environment, shared_memory_profile
 
 if TYPE_CHECKING:
     from sidepth_ros.demo.session import Plan, Session
-
-DOMAINS = range(1, 100)
-"""ROS_DOMAIN_IDs whose ports are free on every system."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -64,14 +63,20 @@ def require_ros() -> None:
         )
 
 
-def set_environment() -> None:
+@contextlib.contextmanager
+def environment() -> Iterator[None]:
     """Give this process and its children a ROS domain of their own, and images through shared memory.
 
     What the user has set already stays.
     """
-    os.environ.setdefault('ROS_DOMAIN_ID', str(DOMAINS[os.getpid() % len(DOMAINS)]))
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     os.environ.update(profile_environment(shared_memory_profile()))
+    if 'ROS_DOMAIN_ID' in os.environ:
+        yield
+        return
+    with free_domain() as domain:
+        os.environ['ROS_DOMAIN_ID'] = str(domain)
+        yield
 
 
 def play(plan: Plan, folder: Path, console: Console) -> tuple[Session, int]:
@@ -112,7 +117,6 @@ def demo(argv: Sequence[str]) -> int:
     """Run the demo and print its report."""
     arguments = parser().parse_args(argv)
     require_ros()
-    set_environment()
     from sidepth_ros.demo.report import report  # noqa: PLC0415 - these two need rclpy
     from sidepth_ros.demo.session import make_plan  # noqa: PLC0415
 
@@ -120,7 +124,8 @@ def demo(argv: Sequence[str]) -> int:
     folder = arguments.out / time.strftime('%Y-%m-%d_%H-%M-%S')
     folder.mkdir(parents=True)
     console = Console()
-    session, sent = play(plan, folder, console)
+    with environment():
+        session, sent = play(plan, folder, console)
     report(session, sent, folder, console)
     return 0
 

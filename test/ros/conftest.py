@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from filelock import FileLock, Timeout
 
+from sidepth_ros.domain import free_domain
 from sidepth_ros.fastdds import profile_variable
 
 if TYPE_CHECKING:
@@ -34,22 +32,6 @@ def ros_environment() -> Iterator[dict[str, str]]:
             patch.setenv(name, value)
         patch.setenv('ROS_DOMAIN_ID', str(domain))
         yield dict(os.environ)
-
-
-@contextlib.contextmanager
-def free_domain() -> Iterator[int]:
-    """Hold a ROS domain that no other run of these tests by this user has; its ports are free on every system."""
-    for turn in range(99):
-        domain = 1 + (os.getpid() + turn) % 99
-        path = Path(tempfile.gettempdir(), f'sidepth_test_{os.getuid()}_domain_{domain}.lock')
-        try:
-            lock = FileLock(path, timeout=0).acquire()
-        except Timeout:
-            continue
-        with lock:
-            yield domain
-        return
-    pytest.fail('every ROS domain is taken by another run of these tests')
 
 
 @pytest.fixture(scope='session')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -122,9 +123,19 @@ def test_environment_of_the_user_is_left_alone(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delenv('FASTDDS_DEFAULT_PROFILES_FILE', raising=False)
     for name, value in kept.items():
         monkeypatch.setenv(name, value)
-    demo.set_environment()
-    assert {name: os.environ[name] for name in kept} == kept
-    assert 'FASTDDS_DEFAULT_PROFILES_FILE' not in os.environ
+    with demo.environment():
+        assert {name: os.environ[name] for name in kept} == kept
+        assert 'FASTDDS_DEFAULT_PROFILES_FILE' not in os.environ
+
+
+def test_two_demos_at_once_have_domains_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    domains = []
+    with contextlib.ExitStack() as both:
+        for _ in range(2):
+            monkeypatch.delenv('ROS_DOMAIN_ID', raising=False)
+            both.enter_context(demo.environment())
+            domains.append(os.environ['ROS_DOMAIN_ID'])
+    assert len(set(domains)) == 2
 
 
 def test_node_listens_to_the_demos_camera_and_the_users_parameters_come_last() -> None:
