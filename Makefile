@@ -36,9 +36,16 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# Hostile messages, 20 000 in all, and bags damaged at 2000 places.
+# Hours: hostile messages by the ten thousand and through running nodes, damaged bags, kills, stops and changes by the
+# hundred; then a training of 10 000 steps and a node for MINUTES at its highest rate, with JSON and plots in out/soak.
+MINUTES ?= 30
+STEPS ?= 10000
 soak: $(READY)
-	SIDEPTH_CASES=10000 $(BIN)/python -m pytest test/ros/messages/test_hostile.py test/core/data/bags/test_damage.py --hypothesis-show-statistics $(ARGS)
+	SIDEPTH_CASES=10000 SIDEPTH_SOAK=1 $(BIN)/python -m pytest test/ros/messages/test_hostile.py \
+	  test/core/data/bags/test_damage.py test/core/training/test_kills.py test/ros/node/test_hostile_node.py \
+	  test/ros/node/test_changes.py test/ros/node/test_stops.py $(ARGS)
+	$(BIN)/python -m sidepth_core.benchmarks.training_soak --steps $(STEPS)
+	$(BIN)/python -m sidepth_ros.benchmark.soak --minutes $(MINUTES)
 
 # Tables and pictures of this machine, into docs/benchmarks.md.
 bench: $(READY)

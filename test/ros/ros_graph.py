@@ -115,6 +115,10 @@ class Graph:
         self.processes.append(process)
         return process
 
+    def sleeping_node(self) -> Any:
+        """Return a node that is on the graph and never spins; it is the caller's to destroy."""
+        return rclpy.create_node('sleeper', context=self._context)
+
     @contextmanager
     def hearing(self, kind: type, topic: str, qos: object = 10) -> Iterator[list[Any]]:
         """Subscribe as long as the context lasts; the list holds every message that came."""
@@ -200,10 +204,20 @@ class FakeCamera:
     ) -> None:
         qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE) if reliable else qos_profile_sensor_data
         self.graph, self.width, self.height = graph, width, height
-        self.images = graph.node.create_publisher(Image, f'{prefix}image', qos)
-        self.infos = graph.node.create_publisher(CameraInfo, f'{prefix}camera_info', qos)
+        self._prefix, self._qos = prefix, qos
+        self.appear()
         self.frame_id = f'{prefix.strip("/") or "camera"}_optical'
         self.stamp_ns = time.time_ns()
+
+    def appear(self) -> None:
+        """Be on the graph, as from the start."""
+        self.images = self.graph.node.create_publisher(Image, f'{self._prefix}image', self._qos)
+        self.infos = self.graph.node.create_publisher(CameraInfo, f'{self._prefix}camera_info', self._qos)
+
+    def vanish(self) -> None:
+        """Leave the graph, as a driver that crashed."""
+        self.graph.node.destroy_publisher(self.images)
+        self.graph.node.destroy_publisher(self.infos)
 
     def wait_until_heard(self) -> None:
         self.graph.spin_until(
