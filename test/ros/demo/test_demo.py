@@ -184,7 +184,7 @@ def test_table_accounts_for_every_image() -> None:
         'messages lost by the transport': '1',
     }  # fmt: skip
     expected = {
-        'never taken by the node: the next one came first': 2,
+        'replaced before the node took it': 2,
         'dropped: too old': 15,
         'depth images that did not come here': 1,
         'unexplained': 2,
