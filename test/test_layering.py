@@ -25,7 +25,8 @@ FLOORS = (
 """The modules of sidepth_core, ground floor first: each may import from its own floor and from those below."""
 
 DATA_FLOORS = (
-    {'frames', 'clips', 'calibration', 'tracks', 'deferred', 'rectified', 'two_view', 'assumed_camera', 'live'},
+    {'frames', 'clips', 'calibration', 'tracks', 'deferred', 'rectified', 'two_view', 'assumed_camera', 'live'}
+    | {'share'},
     {'depth_truth'},
     {'folders', 'bags'},
     {'kitti', 'prepare', 'synthetic'},

@@ -15,7 +15,8 @@ HEAD = """\
 
 `make bench` measures a machine and writes this page; `sidepth benchmark NAME --page docs/benchmarks.md` writes one
 section anew. Each section says what it was measured on. Compare ratios, which are of one run; milliseconds are of that
-machine, and of what else it did meanwhile.
+machine, and of what else it did meanwhile. What is under test takes turns, so that this falls on all of it. A dash is
+what was not measured; a section that names no GPU was measured on none.
 """
 
 

@@ -24,7 +24,7 @@ from sidepth_core.data.prepare import PrepareSettings, prepare
 
 ABOUT = """\
 Seconds are those of the processor, whatever else the machine does. A machine prepares a recording with all its cores;
-recordings are shared out over machines by `--shard`, see [training.md](training.md).
+recordings are shared out over machines by `--shard`, see [clusters.md](clusters.md).
 """
 SIZES = ((640, 192), (1024, 320))
 """Width and height of the training images."""

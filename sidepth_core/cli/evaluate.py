@@ -16,13 +16,23 @@ from sidepth_core.cli.reports import add_evaluation
 from sidepth_core.cli.terminal import JSON_HELP, add_camera, add_network, command_parser, print_json
 from sidepth_core.data.assumed_camera import AssumedCamera
 from sidepth_core.data.frames import FrameSource
+from sidepth_core.data.share import Share
 from sidepth_core.data.sources import open_sources
-from sidepth_core.errors import DatasetError, ScaleError
+from sidepth_core.errors import ConfigError, DatasetError, ScaleError
 from sidepth_core.evaluation.depth_metrics import CROPS, DepthProtocol
 from sidepth_core.evaluation.evaluated_model import POST_PROCESSING, EvaluatedModel, load_model
 from sidepth_core.evaluation.pose_metrics import ALIGNMENTS
-from sidepth_core.evaluation.report import print_drive, scores_document, write_csv, write_figures, write_json
+from sidepth_core.evaluation.report import (
+    SCORES_CSV,
+    SCORES_JSON,
+    print_drive,
+    scores_document,
+    write_csv,
+    write_figures,
+    write_json,
+)
 from sidepth_core.evaluation.run import METRICS, DriveEvaluation, EvaluationSettings, evaluate
+from sidepth_core.evaluation.shares import join_shares, share_folder
 from sidepth_core.outputs import Page
 
 EXAMPLES = """\
@@ -56,6 +66,8 @@ def parser() -> argparse.ArgumentParser:
     add_camera(add)
     add('--every', type=int, default=1, metavar='N', help='look at every N-th frame only')
     add('--limit', type=int, default=0, metavar='N', help='look at N frames of a drive at most (all)')
+    add('--shard', type=Share.parse, metavar='I/N', help='look at every N-th drive, from the I-th on: one task of N, '
+        'the last of which joins the scores of all in --out')  # fmt: skip
     add = arguments.add_argument_group('what to measure').add_argument
     for measure, text in WHAT.items():
         add(f'--{measure}', action='store_true', help=f'{text} (everything when none is named)')
@@ -78,22 +90,44 @@ def main(argv: Sequence[str]) -> int:
     """Run `sidepth evaluate` and return its exit status."""
     options = parser().parse_args(argv)
     settings = settings_of(options)
+    if options.shard is not None and options.out is None:
+        raise ConfigError('--shard needs --out DIR, the same for all tasks: there the scores of all are joined')
     model = load_model(options.checkpoint, device=options.device, engine=options.engine, post=options.post)
     console = terminal.console(stderr=options.json)
     drives = []
     with_depth = bool({'depth', 'zoom', 'flicker'} & set(settings.metrics))
+    named = open_sources(options.sources, with_depth=with_depth, camera=options.camera)
+    own = [named[place] for place in options.shard.of(len(named))] if options.shard is not None else named
+    out = share_folder(options.out, options.shard) if options.shard is not None else options.out
     try:
-        for weighted in open_sources(options.sources, with_depth=with_depth, camera=options.camera):
+        for weighted in own:
             source = AssumedCamera(weighted.source, options.fov) if options.fov else weighted.source
             drives.append(evaluate_source(model, source, settings, console))
             print_drive(console, drives[-1], settings.protocol)
     finally:
         # What is done stays done, whatever ends the work on the next drive.
-        if options.out is not None and drives:
-            write(options.out, model, settings, drives, console)
+        if out is not None and drives:
+            write(out, model, settings, drives, console)
+    if options.shard is not None:
+        show_joined(options, len(named), console)
     if options.json:
         print_json(scores_document(describe(model), asdict(settings), drives))
     return 0
+
+
+def show_joined(options: argparse.Namespace, drives: int, console: Console) -> None:
+    """Join the scores of all tasks, or say whose are missing.
+
+    Raises:
+        DatasetError: If they do not belong together.
+    """
+    missing = join_shares(options.out, options.shard.count, drives)
+    if missing:
+        tasks = ', '.join(f'{number}/{options.shard.count}' for number in missing)
+        text = f'shards {tasks} are missing: the task that is the last to be done joins the scores'
+    else:
+        text = f'{SCORES_JSON} and {SCORES_CSV} of all {drives} drives are in {options.out}'
+    console.print(text, markup=False, highlight=False)
 
 
 def settings_of(options: argparse.Namespace) -> EvaluationSettings:
@@ -140,8 +174,8 @@ def write(
     out: Path, model: EvaluatedModel, settings: EvaluationSettings, drives: Sequence[DriveEvaluation], console: Console
 ) -> None:
     """Write what was measured into a folder, and say where."""
-    write_json(out / 'scores.json', describe(model), asdict(settings), drives)
-    write_csv(out / 'scores.csv', drives)
+    write_json(out / SCORES_JSON, describe(model), asdict(settings), drives)
+    write_csv(out / SCORES_CSV, drives)
     page = Page(f'Evaluation of {model.name}')
     page.text(f'{model.estimator.info.scale}: {model.estimator.info.scale_note}'.rstrip(': '))
     for drive in drives:

@@ -13,9 +13,11 @@ from rich.table import Table
 
 from sidepth_core.cli import terminal
 from sidepth_core.cli.terminal import add_json, print_json
-from sidepth_core.data.prepare import PrepareReport, PrepareSettings, prepare, total
+from sidepth_core.data.prepare import PrepareReport, PrepareSettings, missing_sources, prepare, prepare_share, total
 from sidepth_core.data.prepare import Progress as Step
+from sidepth_core.data.share import Share
 from sidepth_core.data.sources import open_sources
+from sidepth_core.errors import ConfigError
 from sidepth_core.training.teacher import Teacher
 
 EPILOG = """\
@@ -72,6 +74,8 @@ def parser() -> argparse.ArgumentParser:
     add('--device', default='auto', help='where the teacher runs: auto, cpu, cuda or cuda:1 (auto)')
     add_json(result)
     add('--workers', type=int, default=0, help='threads; 0: one per core')
+    add('--shard', type=Share.parse, metavar='I/N', help='prepare every N-th of the recordings, from '
+        'the I-th on, into the cache of all: one task of N, the last of which finishes it')  # fmt: skip
     return result
 
 
@@ -88,19 +92,40 @@ def main(argv: Sequence[str]) -> int:
         unknown_camera=unknown_camera(arguments),
         workers=arguments.workers,
     )
+    if arguments.shard is not None and arguments.teacher:
+        raise ConfigError('--teacher needs the whole cache: prepare all shards first, then name it without --shard')
     teacher = Teacher(arguments.teacher, arguments.device) if arguments.teacher else None
     console = terminal.console(stderr=arguments.json)
     kept = TextColumn('{task.fields[kept]} kept')
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), kept, TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         sources = open_sources(arguments.sources, camera=arguments.camera)
-        report = prepare(sources, arguments.out, settings, progress=Bars(progress))
+        if arguments.shard is None:
+            report: PrepareReport | None = prepare(sources, arguments.out, settings, progress=Bars(progress))
+        else:
+            report = prepare_share(sources, arguments.out, arguments.shard, settings, progress=Bars(progress))
         if teacher is not None:
             task = progress.add_task(f'what {teacher.name} says', total=None, kept=0)
             teacher.teach(arguments.out, lambda done, of: progress.update(task, completed=done, total=of, kept=done))
+    if report is None:
+        return show_share(arguments, len(sources), console)
     show(report, console)
     if arguments.json:
         print_json(report.to_dict())
+    return 0
+
+
+def show_share(arguments: argparse.Namespace, count: int, console: Console) -> int:
+    """Say that a share is done, and of the other tasks' recordings which are missing; return the exit status."""
+    missing = missing_sources(arguments.out, count)
+    console.print(
+        f'shard {arguments.shard} is in {arguments.out}; of the other tasks, {len(missing)} of {count} recordings are '
+        'missing: the task that is the last to be done finishes the cache',
+        markup=False,
+        highlight=False,
+    )
+    if arguments.json:
+        print_json({'shard': str(arguments.shard), 'sources': count, 'missing': missing})
     return 0
 
 

@@ -23,6 +23,7 @@ from sidepth_core.evaluation.run import DriveEvaluation
 from sidepth_core.evaluation.zoom_metrics import ZoomRow
 from sidepth_core.visualisation import save_image
 
+SCORES_JSON, SCORES_CSV = 'scores.json', 'scores.csv'
 DEPTH_HEADS = ('AbsRel', 'SqRel', 'RMSE', 'RMSElog', 'SILog', 'd1', 'd2', 'd3')
 """Column heads of DepthScores, in the order of its fields."""
 

@@ -1,6 +1,6 @@
 """Drives into a cache that training reads at memory speed: frame selection, clips, shards and two-view poses."""
 
-from sidepth_core.data.prepare.cache import Progress, prepare
+from sidepth_core.data.prepare.cache import Progress, missing_sources, prepare, prepare_share
 from sidepth_core.data.prepare.dataset import PreparedDataset
 from sidepth_core.data.prepare.judgement import Finding, Judge, Judgement
 from sidepth_core.data.prepare.motion import TARGET_SHARE, FrameSelection
@@ -23,6 +23,8 @@ __all__ = [
     'describe_origins',
     'estimate_two_view_poses',
     'make_teacher_maps',
+    'missing_sources',
     'prepare',
+    'prepare_share',
     'total',
 ]

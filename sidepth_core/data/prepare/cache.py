@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -27,6 +28,7 @@ from sidepth_core.data.prepare.frame_selection import SelectionState, select_fra
 from sidepth_core.data.prepare.report import PrepareReport, SourceSummary, draw_motion, median, total
 from sidepth_core.data.prepare.settings import PrepareSettings
 from sidepth_core.data.prepare.shards import Codec, FrameTable, ShardWriter, shard_folders
+from sidepth_core.data.share import Share
 from sidepth_core.errors import DatasetError
 from sidepth_core.old_names import cache_file, current_manifest
 
@@ -36,6 +38,9 @@ RAW_LIMIT_BYTES = 8 << 30
 GUESSED_FRAMES = 20_000
 SQUEEZE = 1.5
 """Images whose proportions change more than this are worth a note."""
+
+FINISHING_S = 600.0
+"""How long a task waits for another one that finishes the cache at the same moment."""
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -80,40 +85,93 @@ def prepare(
             full; complete shards stay, and the next call goes on from there.
     """
     settings = settings or PrepareSettings()
+    weighted, manifest = _described(sources, settings)
+    out.mkdir(parents=True, exist_ok=True)
+    with _locked(out), _full_disk_named(out):
+        if _is_complete(out, manifest):
+            return PrepareReport.load(out / 'report.json')
+        _write_json(out / 'cache.json', {**manifest, 'complete': False})
+        _fill_all(weighted, range(len(weighted)), out, settings, progress)
+        return _finish(weighted, out, settings, manifest)
+
+
+def prepare_share(
+    sources: Sequence[FrameSource | WeightedSource],
+    out: Path,
+    share: Share,
+    settings: PrepareSettings | None = None,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+) -> PrepareReport | None:
+    """Prepare one task's share of some sources; the task that is the last to be done finishes the cache.
+
+    The cache is the one that `prepare` makes of all of them, in a folder that all tasks can write to. A task that was
+    killed is started once more, in any order.
+
+    Args:
+        sources: All drives, the same in every task.
+        out: The cache folder.
+        share: Which of them are this task's.
+        settings: How to prepare.
+        progress: Called after each image.
+
+    Returns:
+        The report of the whole cache; None while shares of other tasks are missing.
+
+    Raises:
+        DatasetError: As `prepare` does, of this share; and of the whole, from the task that finishes it.
+    """
+    settings = settings or PrepareSettings()
+    weighted, manifest = _described(sources, settings)
+    out.mkdir(parents=True, exist_ok=True)
+    with _full_disk_named(out):
+        if _is_complete(out, manifest):
+            return PrepareReport.load(out / 'report.json')
+        _write_json(out / 'cache.json', {**manifest, 'complete': False})
+        _fill_all(weighted, share.of(len(weighted)), out, settings, progress)
+        if missing_sources(out, len(weighted)):
+            return None
+        with _locked(out, FINISHING_S):
+            if _is_complete(out, manifest):
+                return PrepareReport.load(out / 'report.json')
+            return _finish(weighted, out, settings, manifest)
+
+
+def missing_sources(out: Path, count: int) -> list[int]:
+    """Return the numbers of the sources, from 0, whose frames are not all in a cache of so many."""
+    return [number for number in range(count) if not cache_file(source_folder(out, number) / SELECTION_FILE).is_file()]
+
+
+def _described(
+    sources: Sequence[FrameSource | WeightedSource], settings: PrepareSettings
+) -> tuple[list[WeightedSource], dict[str, Any]]:
+    """Return sources with their weights, and what tells a cache of them from any other."""
     weighted = [item if isinstance(item, WeightedSource) else WeightedSource(item) for item in sources]
     if not weighted:
         raise DatasetError('there is nothing to prepare: name at least one source')
-    out.mkdir(parents=True, exist_ok=True)
-    with _locked(out):
-        manifest = {
-            'format': FORMAT,
-            'settings': settings.describe(),
-            'sources': [
-                {'identity': _identity(item.source), 'weight': item.weight, 'group': item.group} for item in weighted
-            ],
-        }
-        if _is_complete(out, manifest):
-            return PrepareReport.load(out / 'report.json')
-        try:
-            _write_json(out / 'cache.json', {**manifest, 'complete': False})
-            with ThreadPoolExecutor(settings.threads, thread_name_prefix='prepare') as pool, _one_thread_each():
-                for number, item in enumerate(weighted):
-                    _fill(item, number, len(weighted), out, settings, pool, progress)
-            report = _finish(weighted, out, settings)
-            _write_json(out / 'cache.json', {**manifest, 'complete': True})
-        except OSError as error:
-            if error.errno not in DISK_FULL:
-                raise
-            raise DatasetError(
-                f'the disk of {str(out)!r} is full: what is complete stays. Make room, or choose a smaller size or '
-                "codec='jpeg' in another folder, and start again: it goes on from there"
-            ) from error
-    return report
+    described = [{'identity': _identity(item.source), 'weight': item.weight, 'group': item.group} for item in weighted]
+    return weighted, {'format': FORMAT, 'settings': settings.describe(), 'sources': described}
 
 
 def source_folder(out: Path, number: int) -> Path:
     """Return the folder of one source's shards."""
     return out / f'source-{number:03d}'
+
+
+def _fill_all(
+    weighted: Sequence[WeightedSource],
+    numbers: Iterable[int],
+    out: Path,
+    settings: PrepareSettings,
+    progress: Callable[[Progress], None] | None,
+) -> None:
+    """Write the shards of some sources that are missing."""
+    with ThreadPoolExecutor(settings.threads, thread_name_prefix='prepare') as pool, _one_thread_each():
+        for number in numbers:
+            folder = source_folder(out, number)
+            folder.mkdir(exist_ok=True)
+            with _locked(folder):
+                _fill(weighted[number], number, len(weighted), out, settings, pool, progress)
 
 
 def _fill(
@@ -129,7 +187,6 @@ def _fill(
     folder = source_folder(out, number)
     if cache_file(folder / SELECTION_FILE).is_file():
         return
-    folder.mkdir(exist_ok=True)
     state = _state(folder, item.source)
     codec = _codec(folder, item.source, settings)
 
@@ -172,8 +229,10 @@ def _codec(folder: Path, source: FrameSource, settings: PrepareSettings) -> Code
     return codec
 
 
-def _finish(weighted: Sequence[WeightedSource], out: Path, settings: PrepareSettings) -> PrepareReport:
-    """Find the clips of all sources and write tables, report and figure."""
+def _finish(
+    weighted: Sequence[WeightedSource], out: Path, settings: PrepareSettings, manifest: dict[str, Any]
+) -> PrepareReport:
+    """Find the clips of all sources, write tables, report and figure, and call the cache complete."""
     found: list[Stretches] = []
     summaries = []
     motions = []
@@ -196,6 +255,7 @@ def _finish(weighted: Sequence[WeightedSource], out: Path, settings: PrepareSett
     ClipTable.joined([stretches.clips for stretches in found]).save(out / 'clips.npz')
     draw_motion(out / 'report.png', report, motions, [stretches.clips.motion_px for stretches in found])
     _write_json(out / 'report.json', report.to_dict())
+    _write_json(out / 'cache.json', {**manifest, 'complete': True})
     return report
 
 
@@ -291,19 +351,35 @@ def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
 
 
 def _write_json(path: Path, content: object) -> None:
-    """Write a JSON file so that it is there whole or not at all."""
-    partial_path = path.with_name(f'.{path.name}.partial')
-    partial_path.write_text(json.dumps(content, indent=1), encoding='utf-8')
-    partial_path.replace(path)
+    """Write a JSON file so that it is there whole or not at all, whoever else writes it."""
+    with tempfile.NamedTemporaryFile(
+        'w', encoding='utf-8', dir=path.parent, prefix=f'.{path.name}.', suffix='.partial', delete=False
+    ) as partial_file:
+        json.dump(content, partial_file, indent=1)
+    Path(partial_file.name).replace(path)
 
 
 @contextmanager
-def _locked(out: Path) -> Iterator[None]:
+def _full_disk_named(out: Path) -> Iterator[None]:
+    """Say what to do where the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        raise DatasetError(
+            f'the disk of {str(out)!r} is full: what is complete stays. Make room, or choose a smaller size or '
+            "codec='jpeg' in another folder, and start again: it goes on from there"
+        ) from error
+
+
+@contextmanager
+def _locked(folder: Path, timeout_s: float = 0.0) -> Iterator[None]:
     """Keep other processes from preparing into the same folder; a killed process leaves no lock behind."""
     try:
-        lock = FileLock(out / '.lock', timeout=0).acquire()
+        lock = FileLock(folder / '.lock', timeout=timeout_s).acquire()
     except Timeout as error:
-        raise DatasetError(f'another process prepares {str(out)!r}: wait, or name another folder') from error
+        raise DatasetError(f'another process prepares {str(folder)!r}: wait, or name another folder') from error
     with lock:
         yield
 

@@ -228,6 +228,27 @@ def test_drives_that_were_evaluated_are_written_whatever_becomes_of_the_next(
     assert len(json.loads((tmp_path / 'out' / 'scores.json').read_text())['drives']) == 1
 
 
+def test_scores_of_several_tasks_are_joined_to_those_of_one(checkpoint_folder: Path, tmp_path: Path) -> None:
+    drives = [f'synthetic:street?seed={seed}&frames=2&width=64&height=64' for seed in (3, 4, 5)]
+    arguments = ['--checkpoint', str(checkpoint_folder), '--device', 'cpu', '--figures', '0', '--depth', *drives]
+    whole, shared = tmp_path / 'whole', tmp_path / 'shared'
+    assert command.main([*arguments, '--out', str(whole)]) == 0
+    for task in ('2/4', '4/4', '3/4'):
+        assert command.main([*arguments, '--out', str(shared), '--shard', task]) == 0
+        assert not (shared / 'scores.json').exists()
+    assert command.main([*arguments, '--out', str(shared), '--shard', '1/4']) == 0
+    assert (shared / 'shard-1-of-4' / 'report.html').is_file()
+    for name in ('scores.json', 'scores.csv'):
+        assert (shared / name).read_text() == (whole / name).read_text()
+    with pytest.raises(DatasetError, match=r'shards 1/4 and 2/4 .* differ in settings'):
+        command.main([*arguments, '--cap', '40', '--out', str(shared), '--shard', '1/4'])
+
+
+def test_shard_without_a_place_to_join_is_refused() -> None:
+    with pytest.raises(ConfigError, match='--shard needs --out DIR'):
+        command.main(['--depth', '--shard', '1/2', 'synthetic:street?frames=1'])
+
+
 def test_unknown_measures_and_numbers_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"measure 'dept' is not one of .*; alignment 'x' .*; every"):
         EvaluationSettings(metrics=('dept',), alignment='x', every=0)

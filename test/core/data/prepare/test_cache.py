@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,11 +22,12 @@ from sidepth_core.camera import Camera
 from sidepth_core.data.clips import collate
 from sidepth_core.data.folders.image_folders import FolderSource
 from sidepth_core.data.frames import Frame, SourceReport, WeightedSource
-from sidepth_core.data.prepare.cache import Progress, prepare
+from sidepth_core.data.prepare.cache import Progress, missing_sources, prepare, prepare_share
 from sidepth_core.data.prepare.dataset import PreparedDataset
 from sidepth_core.data.prepare.report import PrepareReport
 from sidepth_core.data.prepare.settings import PrepareSettings
 from sidepth_core.data.prepare.shards import ShardWriter
+from sidepth_core.data.share import Share
 from sidepth_core.errors import ConfigError, DatasetError
 
 WIDTH, HEIGHT = 160, 64
@@ -386,3 +388,62 @@ def test_a_loader_with_workers_gives_the_same_clips(tmp_path: Path) -> None:
     images = torch.cat([batch.images for batch in loader])
     assert torch.equal(images[5], dataset[5].images)
     assert len(images) == 28
+
+
+def contents(cache: Path) -> dict[str, bytes]:
+    """Return the files of a cache that training reads."""
+    return {
+        str(path.relative_to(cache)): path.read_bytes()
+        for path in sorted(cache.rglob('*'))
+        if path.is_file() and path.suffix != '.png' and path.name not in {'.lock', 'report.json'}
+    }
+
+
+def drives() -> list[Scene]:
+    return [Scene(f'wall {number}', count=12 + number) for number in range(3)]
+
+
+def test_shares_of_several_tasks_make_the_cache_that_one_run_makes(tmp_path: Path) -> None:
+    whole = prepare(drives(), tmp_path / 'whole', SETTINGS)
+    shared = tmp_path / 'shared'
+    assert prepare_share(drives(), shared, Share(2, 2), SETTINGS) is None
+    assert missing_sources(shared, 3) == [0, 2]
+    with pytest.raises(DatasetError, match='is not complete'):
+        PreparedDataset(shared)
+    report = prepare_share(drives(), shared, Share(1, 2), SETTINGS)
+    assert report is not None
+    assert replace(report, folder=whole.folder) == whole
+    assert prepare_share(drives(), shared, Share(2, 2), SETTINGS) == report
+    found, expected = contents(shared), contents(tmp_path / 'whole')
+    assert len(expected) > 8
+    assert found == expected
+
+
+def test_more_tasks_than_recordings_at_the_same_time_finish_one_cache(tmp_path: Path) -> None:
+    def task(number: int) -> PrepareReport | None:
+        return prepare_share(drives(), tmp_path / 'cache', Share(number, 4), SETTINGS)
+
+    with ThreadPoolExecutor(4) as pool:
+        outcomes = list(pool.map(task, range(1, 5)))
+    assert [outcome for outcome in outcomes if outcome is not None]
+    assert len(PreparedDataset(tmp_path / 'cache')) == 10 + 11 + 12
+
+
+def test_two_tasks_do_not_prepare_the_same_recording(tmp_path: Path) -> None:
+    def meanwhile(index: int, frame: Frame) -> Frame:
+        if index == 3:
+            with pytest.raises(DatasetError, match='another process prepares'):
+                prepare_share([Scene()], tmp_path / 'cache', Share(1, 1), SETTINGS)
+        return frame
+
+    assert prepare_share([Scene(change=meanwhile)], tmp_path / 'cache', Share(1, 1), SETTINGS) is not None
+
+
+@pytest.mark.parametrize('text', ['0/4', '5/4', '3', 'a/b', '-1/4', '1/0', '1/2/3'])
+def test_share_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r'is none: expected I/N'):
+        Share.parse(text)
+
+
+def test_shares_cover_every_recording_once() -> None:
+    assert sorted(place for number in range(1, 5) for place in Share(number, 4).of(11)) == list(range(11))
