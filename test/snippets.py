@@ -20,8 +20,10 @@ from sidepth_ros.node.parameters import SPECS, Settings
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r'^```(sh|python)\n(.*?)^```', re.MULTILINE | re.DOTALL)
-OUTSIDE = {'git', 'rosdep', 'colcon', 'source', '.', 'export', 'cd', 'python3', 'docker', 'fastdds', 'pre-commit'}
+OUTSIDE = {'git', 'rosdep', 'colcon', 'source', '.', 'export', 'cd', 'python3', 'docker', 'fastdds', 'sbatch'} | {'pre-commit'}
 """Programs that are not ours: not looked into."""
+VARIABLES = {'$SLURM_ARRAY_TASK_ID': '3', '$SLURM_ARRAY_TASK_COUNT': '8'}
+"""What the shell would put in their place."""
 OTHER_PACKAGES = {'camera_calibration', 'depthimage_to_laserscan', 'depth_image_proc', 'rtabmap_launch'}
 """ROS packages that are not ours; these lines were written after their documentation."""
 
@@ -42,6 +44,8 @@ def blocks(page: Path) -> Iterator[Block]:
 
 def commands(text: str) -> Iterator[list[str]]:
     """Yield the commands of a shell block as words: comments gone, continued lines joined, && and | apart."""
+    for name, value in VARIABLES.items():
+        text = text.replace(name, value)
     for line in text.replace('\\\n', ' ').splitlines():
         words: list[str] = []
         lexer = shlex.shlex(line.replace('<this repository>', 'REPOSITORY'), posix=True, punctuation_chars='&|')

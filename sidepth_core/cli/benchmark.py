@@ -7,6 +7,7 @@ import json
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -14,10 +15,14 @@ from rich.table import Table
 
 from sidepth_core import __version__
 from sidepth_core.benchmarks import BENCHMARKS, ON_REQUEST, Request, Row, module_of, run
+from sidepth_core.benchmarks.inference import cores
 from sidepth_core.benchmarks.page import write_section
 from sidepth_core.cli import terminal
 from sidepth_core.cli.terminal import command_parser
 from sidepth_core.inference import choose_device
+
+RUNTIMES = ('openvino', 'onnxruntime')
+"""Packages whose versions are named with the machine, where they are installed."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -73,7 +78,18 @@ def machine(request: Request) -> str:
     """Return what the figures were measured on, in a line."""
     processor = torch.cuda.get_device_name(request.device) if request.device.type == 'cuda' else _cpu()
     threads = torch.get_num_threads()
-    return f'{processor}, {threads} CPU threads, torch {torch.__version__}, sidepth {__version__}'
+    runtimes = [f', {name} {found}' for name in RUNTIMES if (found := _version(name))]
+    return (
+        f'{processor}, {cores()} cores, torch on {threads} unless said otherwise; Python {platform.python_version()}, '
+        f'torch {torch.__version__}{"".join(runtimes)}, sidepth {__version__}'
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ''
 
 
 def table_of(name: str, rows: Sequence[Row]) -> Table:
