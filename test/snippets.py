@@ -20,7 +20,9 @@ from sidepth_ros.node.parameters import SPECS, Settings
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r'^```(sh|python)\n(.*?)^```', re.MULTILINE | re.DOTALL)
-OUTSIDE = {'git', 'rosdep', 'colcon', 'source', '.', 'export', 'cd', 'python3', 'docker', 'fastdds', 'sbatch'} | {'pre-commit'}
+OUTSIDE = {
+    'git', 'rosdep', 'colcon', 'source', '.', 'export', 'cd', 'python3', 'docker', 'fastdds', 'pre-commit', 'sbatch',
+}  # fmt: skip
 """Programs that are not ours: not looked into."""
 VARIABLES = {'$SLURM_ARRAY_TASK_ID': '3', '$SLURM_ARRAY_TASK_COUNT': '8'}
 """What the shell would put in their place."""
