@@ -123,7 +123,9 @@ def write(
     for axis, (title, labels) in zip(axes, panels, strict=True):
         for label in labels:
             axis.plot([time / 60 for time in curves[label].times_s], curves[label].values, label=label, linewidth=1)
-        axis.set(ylabel=title, ylim=(0, None))
+        # The start may be off the picture: it would flatten the rest.
+        settled = [value for label in labels for value in curves[label].values[len(curves[label].values) // 6 :]]
+        axis.set(ylabel=title, ylim=(0, 1.3 * max(settled, default=1.0)))
         axis.legend(frameon=False, loc='lower right')
         axis.grid(alpha=0.3)
     axes[-1].set_xlabel('minutes')
