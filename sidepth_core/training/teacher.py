@@ -50,9 +50,10 @@ class Teacher:
 
         Raises:
             CheckpointError: If there is no such checkpoint.
+            ConfigError: If there is no such device.
         """
         self.name = name
-        self._device = device
+        self._device = choose_device(device)
         with self._named():
             self.info: CheckpointInfo = load_info(name)
 
@@ -74,7 +75,7 @@ class Teacher:
         """The network, and itself once more where it says inverse depth of an unknown shift."""
         with self._named():
             loaded = load_checkpoint(self.name, pose=False)
-        estimator = DepthEstimator(loaded.depth_net, loaded.info, device=choose_device(self._device))
+        estimator = DepthEstimator(loaded.depth_net, loaded.info, device=self._device)
         relative = loaded.depth_net if self.info.has_shift and isinstance(loaded.depth_net, FoundationNet) else None
         return estimator, relative
 
@@ -121,7 +122,7 @@ class Teacher:
             CheckpointError: If its network cannot be loaded.
             DatasetError: If the cache is none, or what it says of it cannot be learned from.
         """
-        batch = GPU_BATCH if choose_device(self._device).type == 'cuda' else 1
+        batch = GPU_BATCH if self._device.type == 'cuda' else 1
         about = {
             'teacher': self.name,
             'weights_sha256': self.weights_sha256,
@@ -145,7 +146,7 @@ def teacher_of(settings: ObjectiveSettings, device: str = 'auto') -> Teacher | N
 
     Raises:
         CheckpointError: If there is no such checkpoint.
-        ConfigError: If it is asked for metres and knows none.
+        ConfigError: If there is no such device, or it is asked for metres and knows none.
     """
     if not settings.teacher:
         return None
