@@ -155,7 +155,9 @@ def drive_results(estimator: DepthEstimator, scene: str, number: int) -> dict[st
         for name, meter in meters.items():
             depth = torch.from_numpy(depth_m.copy())[None]
             scale = meter(Moment(depth, camera, moment.stamp_ns, partial(_view, moment.image, camera)), around)
-            if scale.metric and (result := result_of(depth_m, moment.truth_m, scale.factor, scale.uncertainty)):
+            # A scale in ERROR is said to be none to rely on, and is not judged as one.
+            known = scale.metric and not scale.fault
+            if known and (result := result_of(depth_m, moment.truth_m, scale.factor, scale.uncertainty)):
                 results[name].append(result)
     return results
 

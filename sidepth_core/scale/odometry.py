@@ -17,7 +17,7 @@ from sidepth_core.camera import Camera
 from sidepth_core.data.frames import Image
 from sidepth_core.data.two_view import TwoViewGeometry, two_view_geometry
 from sidepth_core.scale.measurement import Measurement, Refusal
-from sidepth_core.scale.robust import INDEPENDENT, Floats, disagreement, ranks, spread_of, weighted_middle
+from sidepth_core.scale.robust import INDEPENDENT, Floats, disagreement, evenly, ranks, spread_of, weighted_middle
 from sidepth_core.scale.travel import Travelled, TravelLog, angle_of
 
 MAX_WIDTH = 640
@@ -27,8 +27,6 @@ NOISE_PX = 0.3
 MAX_DEPTH_ERROR = 0.15
 """A corner whose depth is not known better than this share, for lack of parallax, is not used."""
 MIN_CORNERS = 20
-PARTS = (8, 5)
-"""Parts of the image, across and down, that count the same in the scale, however many corners lie in each."""
 MAX_SPREAD = 0.6
 """Beyond, triangulated and predicted depth have nothing to do with each other."""
 MAX_TURN = math.radians(20)
@@ -135,7 +133,7 @@ def _ratio(seen: TwoViewGeometry, now: Look, distance_m: float, distance_std: fl
     if good.sum() < MIN_CORNERS:
         return Refusal(UNSEEN, f'{int(good.sum())} corners have parallax enough')
     logs = np.log(distance_m * points[good, 2] / predicted[good])
-    middle = weighted_middle(logs, _evenly(seen.now_px[good], now.camera))
+    middle = weighted_middle(logs, evenly(seen.now_px[good], now.camera))
     spread = spread_of(logs, middle)
     if spread > MAX_SPREAD:
         return Refusal(OTHER_SHAPE, f'spread {spread:.0%}')
@@ -143,17 +141,6 @@ def _ratio(seen: TwoViewGeometry, now: Look, distance_m: float, distance_std: fl
     bias, _ = disagreement(logs, parts, 5)
     noise = spread / math.sqrt(min(len(logs), INDEPENDENT))
     return Measurement(math.exp(middle), math.hypot(noise, distance_std), bias)
-
-
-def _evenly(pixels: Floats, camera: Camera) -> Floats:
-    """Return weights (N,) of corners (N, 2) that make each part of the image count the same, not each corner.
-
-    Corners crowd on what has texture: cars and windows, seldom the road, which fills more of the image.
-    """
-    columns, rows = PARTS
-    u, v = ((pixels + 0.5) * (columns / camera.width, rows / camera.height)).astype(np.int64).T
-    _, part, counts = np.unique(u * rows + v, return_inverse=True, return_counts=True)
-    return np.asarray(1 / counts[part], np.float64)
 
 
 def sample_depth(depth: npt.NDArray[np.float32], camera: Camera, pixels: Floats) -> Floats:

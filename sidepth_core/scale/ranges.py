@@ -11,7 +11,16 @@ from torch import Tensor
 
 from sidepth_core.camera import Camera
 from sidepth_core.scale.measurement import Measurement, Refusal
-from sidepth_core.scale.robust import INDEPENDENT, Floats, disagreement, middle_of, ranks, spread_of
+from sidepth_core.scale.robust import (
+    INDEPENDENT,
+    Floats,
+    disagreement,
+    evenly,
+    middle_of,
+    ranks,
+    spread_of,
+    weighted_middle,
+)
 
 MAX_POINTS = 500
 MIN_POINTS = 15
@@ -99,7 +108,8 @@ def measure_ranges(depth: Tensor, camera: Camera, ranges: Ranges, *, fit_shift: 
     known = np.isfinite(predicted) & (predicted > 0)
     if known.sum() < MIN_POINTS:
         return Refusal(OUT_OF_VIEW, f'depth is known at {int(known.sum())} of {len(points)}')
-    z, predicted, u = seen[inside, 2][known], predicted[known], u[inside][known]
+    z, predicted = seen[inside, 2][known], predicted[known]
+    pixels = np.stack([u[inside], v[inside]], axis=-1)[known]
     shift = 0.0
     if fit_shift:
         fitted = _affine(1 / predicted, 1 / z)
@@ -107,17 +117,17 @@ def measure_ranges(depth: Tensor, camera: Camera, ranges: Ranges, *, fit_shift: 
             return Refusal(FLAT)
         shift = fitted
         z = 1 / np.maximum(1 / z - shift, 1e-6)
-    return _scale(z, predicted, u, shift)
+    return _scale(z, predicted, pixels, camera, shift)
 
 
-def _scale(z: Floats, predicted: Floats, u: Floats, shift: float) -> Measurement | Refusal:
+def _scale(z: Floats, predicted: Floats, pixels: Floats, camera: Camera, shift: float) -> Measurement | Refusal:
     logs = np.log(z / predicted)
-    middle = middle_of(logs)
+    middle = weighted_middle(logs, evenly(pixels, camera))
     spread = spread_of(logs, middle)
     agreeing = float((np.abs(logs - middle) < AGREE).mean())
     if spread > MAX_SPREAD or agreeing < MIN_AGREEING:
         return Refusal(OTHER_SHAPE, f'spread {spread:.0%}, {agreeing:.0%} agree')
-    bias, _ = disagreement(logs, 2 * ranks(u, 3) + ranks(z, 2), 5)
+    bias, _ = disagreement(logs, 2 * ranks(pixels[:, 0], 3) + ranks(z, 2), 5)
     noise = spread / math.sqrt(min(len(logs), INDEPENDENT))
     return Measurement(math.exp(middle), math.hypot(noise, SENSOR_STD), bias, shift)
 

@@ -7,10 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from sidepth_core.camera import Camera
+
 Floats = npt.NDArray[np.float64]
 
 INDEPENDENT = 20
 """Neighbouring pixels of a network err together: of hundreds of them so many count as independent."""
+
+PARTS = (8, 5)
+"""Parts of the image, across and down, that count the same in the scale, however many corners or beams lie in each."""
 
 
 def middle_of(values: Floats) -> float:
@@ -23,6 +28,18 @@ def weighted_middle(values: Floats, weights: Floats) -> float:
     order = np.argsort(values)
     below = np.cumsum(weights[order])
     return float(values[order][np.searchsorted(below, below[-1] / 2, side='right')])
+
+
+def evenly(pixels: Floats, camera: Camera) -> Floats:
+    """Return weights (N,) of pixels (N, 2) of a camera's image that make each part of it count the same.
+
+    Corners crowd on what has texture, cars and windows, and seldom on the road, which fills more of the image; beams
+    crowd where a scanner has more of them.
+    """
+    columns, rows = PARTS
+    u, v = ((pixels + 0.5) * (columns / camera.width, rows / camera.height)).astype(np.int64).T
+    _, part, counts = np.unique(u * rows + v, return_inverse=True, return_counts=True)
+    return np.asarray(1 / counts[part], np.float64)
 
 
 def spread_of(values: Floats, middle: float) -> float:

@@ -79,6 +79,23 @@ def test_deviation_covers_the_error_of_bent_ground() -> None:
     assert inside >= 36
 
 
+def test_ground_that_the_network_bends_counts_by_its_middle_not_by_its_near_end() -> None:
+    mount = mount_of(1.0)
+    v = torch.linspace(-1, 1, CAMERA.height)[None, :, None]
+    rough = torch.from_numpy(np.random.default_rng(0).normal(0, 0.08, (1, CAMERA.height, CAMERA.width)))
+    found = measured((plane(1.0, mount) * torch.exp(0.4 * v + rough)).float(), mount)
+    rows = v[0, 96:, 0]  # those that look down by more than 4 degrees
+    assert found.factor == pytest.approx(math.exp(-0.4 * float(rows.median())), rel=0.1)
+
+
+def test_ground_that_is_mostly_hidden_is_less_sure() -> None:
+    mount = mount_of(1.2)
+    depth = plane(1.2, mount)
+    seen = measured(depth, mount)
+    depth[0, 90:, :100] = 2.0
+    assert measured(depth, mount).bias > seen.bias + 0.2
+
+
 def test_rendered_ground_gives_metres() -> None:
     for scene in ('street', 'corridor'):
         drive = Drive(scene, 5)
