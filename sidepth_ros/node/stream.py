@@ -167,9 +167,10 @@ class DepthWorker:
     def _end(self, timeout_s: float) -> bool:
         worker, decoder = self._worker, self._decoder
         self._worker = self._decoder = self._mailbox = None
+        deadline = time.monotonic() + timeout_s
         ended = worker is None or worker.stop(timeout_s)
         if decoder is not None:
-            decoder.stop(timeout_s)
+            decoder.stop(max(0.0, deadline - time.monotonic()))
         return ended
 
     def fault(self, timeout_s: float) -> str:
