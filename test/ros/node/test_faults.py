@@ -53,12 +53,12 @@ class Rig:
         self.graph.spin_until(is_said, f'the node to say {words!r}')
 
     def wait_for(self, words: str) -> Status:
-        """Return the status of the model that says these words."""
+        """Return the status of the model that says these words, once no engine is being built."""
         self.diagnostics.clear()
 
         def found() -> list[Status]:
             statuses = [status_of(message, 'depth: model') for message in self.diagnostics]
-            return [status for status in statuses if words in status.message]
+            return [status for status in statuses if words in status.message and BROKEN not in status.message]
 
         self.graph.spin_until(found, f'diagnostics to say {words!r}')
         return found()[0]
@@ -66,7 +66,7 @@ class Rig:
     def start_over(self) -> None:
         """Have the engine that is asked for built as if nothing had happened."""
         said = self.graph.said().count(RUNNING)
-        assert self.graph.set_parameters('depth', engine='channels_last', worker_timeout=60.0).successful
+        assert self.graph.set_parameters('depth', engine='channels_last').successful
         self.graph.spin_until(lambda: self.graph.said().count(RUNNING) > said, f'the node to say {RUNNING!r}')
         self.good()
 
@@ -111,18 +111,17 @@ def test_a_broken_engine_is_built_anew_and_the_node_goes_on(rig: Rig, fault: str
     if fault == 'hangs':
         assert rig.graph.set_parameters('depth', worker_timeout=1.0).successful
     rig.break_engine(fault)
-    status = rig.wait_for('the engine was built anew')
+    # Before the next image: on a busy machine a good one may take as long.
+    assert rig.graph.set_parameters('depth', worker_timeout=60.0).successful
+    status = rig.wait_for(words)
     assert status.level == 1
-    assert words in status.message
-    assert status.values['engine'] == 'channels_last'
+    assert int(status.values['recoveries']) > 0
     rig.good()
     rig.start_over()
 
 
 def test_an_engine_that_fails_again_gives_way_to_the_plain_network(rig: Rig) -> None:
-    rig.break_engine('raises')
-    rig.good()
-    rig.break_engine('raises')
+    rig.bad_until('raises', 'eager float32 on cpu')
     status = rig.wait_for('not the engine that was asked for')
     assert (status.level, status.values['engine']) == (1, 'eager')
     # What the other engine failed on is answered now.
