@@ -21,7 +21,7 @@ from sidepth_core.data.synthetic import SyntheticSource
 Floats = npt.NDArray[np.float64]
 
 CAMERA = Camera.pinhole(320, 192, 70)
-FRAMES = 12
+FRAMES = 16
 FPS = 4
 FRAME_NS = 1_000_000_000 // FPS
 WORLD = 2.0

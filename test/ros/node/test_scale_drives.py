@@ -72,9 +72,9 @@ def senders(drive: RobotDrive) -> list[Sender]:
     blind = np.array([math.nan, math.inf, -math.inf, 0.0, -1.0, 1e9])
 
     def wild(index: int) -> list[Any]:
-        # What can be believed of it comes at times that go back: 0, -6, -3, 0 frames.
-        speeds = ((0.5, 0, 0), (math.nan, 0, 0), (1e5, 0, 0))
-        return [drive.odometry(index, speed=speeds[index % 3], at=index - 9 * (index % 3 == 0 < index))]
+        # Every other message can be believed but for its time, which goes back again and again: 0, -7, 4, -3 frames.
+        speed = (0.5, 0.0, 0.0) if index % 2 == 0 else (math.nan if index % 4 == 1 else 1e5, 0.0, 0.0)
+        return [drive.odometry(index, speed=speed, at=index - 9 * (index % 4 == 2))]
 
     def jumping(index: int) -> list[Any]:
         return [drive.odometry(index, place=(9.0 * index, 0.0, 0.0))]
@@ -94,7 +94,7 @@ def senders(drive: RobotDrive) -> list[Sender]:
         Sender('elsewhere', lambda i: [drive.scan(i, frame='elsewhere')]),
         Sender('wild', wild),
         Sender('jumping', jumping),
-        Sender('broken', lambda i: [drive.odometry(i)] if i < 1 else []),
+        Sender('broken', lambda i: [drive.odometry(i)] if i < 2 else []),
     ]
 
 
@@ -335,7 +335,7 @@ def test_source_that_lies_gives_no_scale_and_is_told_off(name: str, reason: str,
 def test_odometry_that_is_no_motion_is_counted_by_what_is_wrong(ran: dict[str, Ran]) -> None:
     wild = ran['wild']
     assert all(math.isnan(scale.vector.x) for scale in wild.scales.values())
-    assert wild.refused('odometry: not finite, or faster than anything drives') >= 4
+    assert wild.refused('odometry: not finite, or faster than anything drives') >= 2
     assert wild.refused('odometry: clock went back') >= 1
 
 
