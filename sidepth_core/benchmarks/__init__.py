@@ -36,8 +36,8 @@ BENCHMARKS = {
 ELSEWHERE = {'node': 'sidepth_ros.benchmark'}
 """Benchmarks whose module is not here: ROS is imported only when they run."""
 
-ON_REQUEST = ('ablation', 'edges', 'flicker', 'scale')
-"""Run only where they are named: they say how good depth is, which is the same on every machine."""
+ON_REQUEST = ('ablation', 'edges', 'flicker', 'scale', 'training_memory')
+"""Run only where they are named: they say what is the same on every machine."""
 
 
 def module_of(name: str) -> ModuleType:

@@ -20,6 +20,7 @@ from sidepth_core.benchmarks.inference import cores
 from sidepth_core.benchmarks.row import Request, Row
 from sidepth_core.errors import SidepthError
 from sidepth_core.inference import DepthEstimator
+from sidepth_ros.benchmark.profile import profile
 from sidepth_ros.benchmark.stage import SETTLE_S, Stage, Window, memory_mib, processor_s
 from sidepth_ros.demo.processes import process
 from sidepth_ros.fastdds import profile_environment, shared_memory_profile
@@ -62,10 +63,11 @@ def rows(request: Request) -> Iterator[Row]:
     """Yield the node's overhead against a plain node's, its latencies, and its curves, in windows of some seconds."""
     os.environ.update(profile_environment(shared_memory_profile()))
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-    seconds = 4.0 if request.quick else 7.0
+    seconds = 4.0 if request.quick else 6.0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         yield from overhead(request, folder, seconds)
+        yield from profile(request)
         if not request.quick:
             yield from conditions(request, folder, seconds / 2)
             yield from pixels(request, folder, seconds / 2)

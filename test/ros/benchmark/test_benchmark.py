@@ -8,14 +8,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip('rclpy', reason='rclpy is not installed: `make setup` brings it, or source a ROS 2 install')
 
 from sensor_msgs.msg import CompressedImage, Image
 
-from sidepth_core.benchmarks.row import Row
+from sidepth_core.benchmarks.row import Request, Row
 from sidepth_ros.benchmark.measure import CAMERAS, CURVE, LATENCY, THROUGHPUT, latency_row
 from sidepth_ros.benchmark.pictures import pictures
+from sidepth_ros.benchmark.profile import NETWORK, Steps
 from sidepth_ros.benchmark.stage import Window, camera_info, picture
 from sidepth_ros.messages import NumpyCodec, decode_message
 
@@ -30,6 +32,13 @@ def test_row_of_a_window_counts_what_was_not_answered() -> None:
     assert math.isnan(unheard.figures['overhead ms'])
     assert math.isnan(unheard.value)
     assert math.isnan(unheard.figures['dropped'])
+
+
+def test_every_step_of_the_node_is_timed_and_the_network_is_most_of_it() -> None:
+    steps = Steps(Request(torch.device('cpu')), 2, (64, 48)).medians_ms()
+    assert len(steps) == 7
+    assert all(spent_ms >= 0 for spent_ms in steps.values())
+    assert max(steps, key=steps.__getitem__) == NETWORK
 
 
 def test_raw_and_compressed_camera_send_the_same_picture() -> None:
