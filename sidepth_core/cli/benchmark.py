@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import platform
+import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +21,7 @@ from sidepth_core.benchmarks.inference import cores
 from sidepth_core.benchmarks.page import write_section
 from sidepth_core.cli import terminal
 from sidepth_core.cli.terminal import command_parser
+from sidepth_core.errors import SidepthError
 from sidepth_core.inference import choose_device
 
 RUNTIMES = ('openvino', 'onnxruntime')
@@ -65,8 +68,17 @@ def measure(names: Sequence[str], request: Request, page: Path | None = None) ->
     console.print(machine(request), highlight=False)
     rows = []
     for name in names:
-        with console.status(f'{name}: {BENCHMARKS[name]}'):
-            found = list(run(name, request))
+        try:
+            with console.status(f'{name}: {BENCHMARKS[name]}'):
+                found = list(run(name, request))
+        except (SidepthError, OSError, subprocess.CalledProcessError) as error:
+            if len(names) == 1:
+                raise
+            # A quarter of an hour of measuring must not end with the first node that does not start.
+            said = error.stderr if isinstance(error, subprocess.CalledProcessError) else ''
+            console.print(f'{name} failed: {error}\n{said or ""}'.rstrip(), style='red', markup=False)
+            rows.append(Row(name, math.nan, '', wanted='to be measured', met=False, note=str(error)))
+            continue
         console.print(table_of(name, found))
         if page is not None:
             write_section(page, tuple(BENCHMARKS), name, BENCHMARKS[name], module_of(name), machine(request), found)

@@ -24,6 +24,7 @@ from sidepth_core.data.folders.image_folders import read_depth
 from sidepth_core.data.sources import open_source
 from sidepth_core.engines import FACTORIES
 from sidepth_core.engines.verification import probe
+from sidepth_core.errors import DatasetError
 from sidepth_core.inference import DepthEstimator
 from sidepth_core.models import DepthNet
 from sidepth_core.outputs.videos import CODECS
@@ -283,6 +284,20 @@ def test_benchmark_fails_when_a_promise_is_not_kept(
     assert main(['benchmark', 'inference', '--device', 'cpu']) == 0
     assert main(['benchmark', 'loading', '--device', 'cpu']) == 1
     assert 'at least 3: NOT reached' in capsys.readouterr().out
+
+
+def test_benchmarks_go_on_after_one_that_failed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(name: str, _request: Request) -> list[Row]:
+        if name == 'loading':
+            raise DatasetError('no room for images')
+        return [Row('fast', 1.0, 'ms')]
+
+    monkeypatch.setattr(benchmark, 'run', run)
+    assert main(['benchmark', 'loading', 'inference', '--device', 'cpu']) == 1
+    said = capsys.readouterr().out
+    assert said.index('loading failed: no room for images') < said.index('fast')
 
 
 def test_benchmark_names_what_there_is_to_measure(capsys: pytest.CaptureFixture[str]) -> None:
