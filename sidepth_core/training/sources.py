@@ -67,11 +67,18 @@ def prepare_sources(recipe: Recipe) -> list[Place]:
     """Prepare what is not prepared yet, with a progress bar, and return where everything lies.
 
     Raises:
-        ConfigError: If the recipe names no source, or a source has an option that it does not know.
+        ConfigError: If the recipe names no source, a source has an option that it does not know, or data.cache is a
+            prepared cache where a folder of caches belongs.
         DatasetError: If a source cannot be used.
     """
     if not recipe.data.sources:
         raise ConfigError('the recipe names nothing to learn from: add data.sources, or --bag DIR')
+    folder = recipe.data.cache
+    if folder and _is_cache(Path(folder)):
+        raise ConfigError(
+            f'data.cache is {folder!r}, which is a prepared cache itself, and everything would be prepared again '
+            f'inside it: name it as a source (--bag {folder}, or data.sources), and leave data.cache out'
+        )
     places = [_place(text, recipe) for text in recipe.data.sources]
     teacher = teacher_of(recipe.objective, recipe.device)
     with Progress(transient=True) as bars:

@@ -22,7 +22,7 @@ from sidepth_core.training.recipes import (
     render_recipe,
 )
 from sidepth_core.training.settings import ModelSettings, OptimiserSettings, Recipe
-from sidepth_core.training.sources import prepare_settings
+from sidepth_core.training.sources import prepare_settings, prepare_sources
 
 FOLDER = Path(__file__).parents[3] / 'training'
 REFERENCE = FOLDER / 'reference.yaml'
@@ -248,3 +248,11 @@ def test_help_leaves_the_lines_of_a_description_as_they_are() -> None:
 def test_numbers_that_no_machine_can_train_with_are_refused(arguments: list[str], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         read_arguments(recipe_parser(), arguments)
+
+
+def test_a_prepared_cache_is_a_source_and_not_the_folder_of_caches(tmp_path: Path) -> None:
+    (tmp_path / 'cache.json').write_text('{}')
+    recipe = load_recipe('debug')
+    recipe = replace(recipe, data=replace(recipe.data, cache=str(tmp_path)))
+    with pytest.raises(ConfigError, match=r'data.cache is .* a prepared cache itself.*name it as a source \(--bag'):
+        prepare_sources(recipe)
