@@ -45,8 +45,10 @@ class Rig:
         )
         self.is_raw = transport == 'raw'
         self.camera = FakeCamera(graph)
-        topic, kind = ('image', Image) if self.is_raw else ('image/compressed', CompressedImage)
-        self.images = self.camera.images if self.is_raw else graph.node.create_publisher(kind, topic, 5)
+        kind, self.images = Image, self.camera.images
+        if not self.is_raw:
+            graph.node.destroy_publisher(self.images)
+            kind, self.images = CompressedImage, graph.node.create_publisher(CompressedImage, 'image', 5)
         self.publishers = {
             kind: self.images,
             CameraInfo: self.camera.infos,
