@@ -155,8 +155,13 @@ class Graph:
 
     def call(self, kind: type, name: str, request: object, timeout_s: float = PATIENCE_S) -> Any:
         """Call a service and return its response."""
+        deadline = time.monotonic() + timeout_s
         client = self.node.create_client(kind, name)
-        self.spin_until(client.service_is_ready, f'service {name}', timeout_s)
+        while not self.spins_until(client.service_is_ready, min(20.0, timeout_s)):
+            # Half of a service was discovered, and nothing announces the other half again: a new client does.
+            assert time.monotonic() < deadline, f'no service {name} in {timeout_s:g} s; the nodes said:\n{self.said()}'
+            self.node.destroy_client(client)
+            client = self.node.create_client(kind, name)
         future = client.call_async(request)
         self.spin_until(future.done, f'an answer of {name}', timeout_s)
         self.node.destroy_client(client)

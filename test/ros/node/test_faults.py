@@ -17,7 +17,7 @@ from sensor_msgs.msg import Image
 
 from sidepth_ros.node.stream import FAILURES_IN_A_ROW
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.one_distribution]
 
 BROKEN = 'the engine is being built anew'
 RUNNING = 'now running'
@@ -134,12 +134,13 @@ def test_an_engine_that_fails_again_gives_way_to_the_plain_network(rig: Rig) -> 
     assert rig.wait_for('running').values['engine'] == 'channels_last'
 
 
+def test_a_node_one_of_whose_threads_hangs_ends_with_status_0(rig: Rig) -> None:
+    assert [process.end() for process in rig.graph.processes] == [0]
+
+
 def test_a_node_without_an_engine_goes_through_the_error_state_and_can_be_configured_again(
-    shared_graph: Graph, tiny_checkpoint: Path
+    graph: Graph, tiny_checkpoint: Path
 ) -> None:
-    graph = shared_graph
-    # Whatever happened to them: a thread of one of them hangs to this moment.
-    assert [process.end() for process in graph.processes] == [0] * len(graph.processes)
     process = graph.start(
         tiny_checkpoint, program=(str(Path(faulty_node.__file__)), 'eager'), engine='eager', device='cpu'
     )

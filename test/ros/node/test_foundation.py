@@ -19,7 +19,7 @@ from sidepth_core.checkpoint import Checkpoint, save_checkpoint
 from sidepth_core.training.networks import make_networks
 from sidepth_core.training.settings import ModelSettings, Recipe
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.one_distribution]
 
 
 def fine_tuned(base: Path, folder: Path) -> Path:

@@ -19,7 +19,7 @@ from ros_graph import FakeCamera, Graph, stamp_of, status_of
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
 from soak_cases import few_or_many, resident_mib
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.one_distribution]
 
 CASES = few_or_many(12, 250)
 """How many hostile messages of each of four kinds a node is sent."""

@@ -22,7 +22,7 @@ from ros_graph import PATIENCE_S, ROOT, Graph, Process, Status, stamp_of, status
 from scale_drive import WORLD, DriveCamera, RobotDrive
 from sensor_msgs.msg import Image
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.one_distribution]
 
 LASER = 'laser camera_optical 0 0 0 -1.5707963 0 -1.5707963'
 COMMON = {
