@@ -104,7 +104,6 @@ def is_running(pid: int) -> bool:
 
 @pytest.mark.ros
 @pytest.mark.slow
-@pytest.mark.one_distribution
 def test_node_that_cannot_start_ends_the_demo_with_its_words(ros_environment: dict[str, str], tmp_path: Path) -> None:
     process = run_demo(ros_environment, '-p', 'engine:=steam', '--out', tmp_path)
     said, _ = process.communicate(timeout=200)

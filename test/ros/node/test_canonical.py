@@ -15,7 +15,7 @@ from sensor_msgs.msg import Image
 
 from sidepth_ros.messages.conversions import NumpyCodec
 
-pytestmark = [pytest.mark.ros, pytest.mark.one_distribution]
+pytestmark = pytest.mark.ros
 
 
 def test_metres_wait_for_the_camera_and_follow_its_focal_length(graph: Graph, tmp_path: Path) -> None:

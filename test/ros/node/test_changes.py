@@ -18,7 +18,7 @@ from soak_cases import few_or_many, resident_mib
 
 from sidepth_ros.benchmark.soak import CHANGES
 
-pytestmark = [pytest.mark.ros, pytest.mark.one_distribution]
+pytestmark = pytest.mark.ros
 
 CHANGED = few_or_many(100, 10_000)
 AT_ONCE = 5

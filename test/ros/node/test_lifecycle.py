@@ -74,7 +74,6 @@ def test_weights_without_metres_are_refused_on_activation_with_three_ways_out(
     assert graph.set_parameters('depth', checkpoint=str(tiny_checkpoint), scale_source='checkpoint').successful
 
 
-@pytest.mark.one_distribution
 def test_fifty_cycles_leave_no_memory_behind(graph: Graph, process: Process) -> None:
     camera = FakeCamera(graph)
 

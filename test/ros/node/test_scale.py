@@ -17,7 +17,7 @@ from lifecycle_msgs.msg import Transition
 from ros_graph import FakeCamera, Graph, status_of, write_checkpoint
 from sensor_msgs.msg import Image, LaserScan
 
-pytestmark = [pytest.mark.ros, pytest.mark.one_distribution]
+pytestmark = pytest.mark.ros
 
 WALL_M = 3.0
 PATIENT = {'latency_warn': 3000.0, 'latency_error': 3600.0}

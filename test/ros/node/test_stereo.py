@@ -18,7 +18,7 @@ from sidepth_core.camera import Camera
 from sidepth_core.rectify import rectified_camera
 from sidepth_ros.messages.conversions import NumpyCodec
 
-pytestmark = [pytest.mark.ros, pytest.mark.one_distribution]
+pytestmark = pytest.mark.ros
 
 K = np.array([[120.0, 0, 71.5], [0, 125.0, 50.25], [0, 0, 1]])
 D = [-0.28, 0.07, 0.0005, -0.0007, 0.0]

@@ -20,7 +20,7 @@ from sidepth_core.errors import ConfigError
 from sidepth_core.outputs import VideoFile
 from sidepth_ros.tools.camera_player import parser, publish_live
 
-pytestmark = [pytest.mark.ros, pytest.mark.one_distribution]
+pytestmark = pytest.mark.ros
 SIDEPTH = [sys.executable, '-c', 'import sys; from sidepth_core.cli import main; sys.exit(main())']
 
 
