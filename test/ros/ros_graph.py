@@ -34,6 +34,10 @@ from sidepth_core.models import DepthNet
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 180.0
 """How long anything may take on a busy machine before a test gives up on it."""
+RETRY_S = 20.0
+"""How long a service is waited for before it is looked for, or asked, once more."""
+REPEATABLE = (GetState, GetParameters, SetParametersAtomically)
+"""Services that may be asked twice."""
 
 
 def write_checkpoint(folder: Path, seed: int, *, scale: str = 'metric', **fields: Any) -> Path:
@@ -99,6 +103,7 @@ class Graph:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self.processes: list[Process] = []
+        self._clients: dict[tuple[str, int], Any] = {}
 
     def start(
         self,
@@ -156,16 +161,30 @@ class Graph:
     def call(self, kind: type, name: str, request: object, timeout_s: float = PATIENCE_S) -> Any:
         """Call a service and return its response."""
         deadline = time.monotonic() + timeout_s
-        client = self.node.create_client(kind, name)
-        while not self.spins_until(client.service_is_ready, min(20.0, timeout_s)):
+        client = self._client(kind, name, deadline)
+        future = client.call_async(request)
+        while not self.spins_until(future.done, RETRY_S):
+            assert time.monotonic() < deadline, f'{name} does not answer; the nodes said:\n{self.said()}'
+            if kind in REPEATABLE:  # an answer to a client that its server did not know yet is lost
+                client.remove_pending_request(future)
+                future = client.call_async(request)
+        return future.result()
+
+    def _client(self, kind: type, name: str, deadline: float) -> Any:
+        """Return a client of a service that is ready; it is kept until another process is started."""
+        key = (name, len(self.processes))
+        is_new = key not in self._clients
+        client = self._clients[key] if not is_new else self.node.create_client(kind, name)
+        while not self.spins_until(client.service_is_ready, RETRY_S):
             # Half of a service was discovered, and nothing announces the other half again: a new client does.
-            assert time.monotonic() < deadline, f'no service {name} in {timeout_s:g} s; the nodes said:\n{self.said()}'
+            assert time.monotonic() < deadline, f'there is no service {name}; the nodes said:\n{self.said()}'
             self.node.destroy_client(client)
             client = self.node.create_client(kind, name)
-        future = client.call_async(request)
-        self.spin_until(future.done, f'an answer of {name}', timeout_s)
-        self.node.destroy_client(client)
-        return future.result()
+        if is_new:
+            # Knowing of a server is one thing, the server's knowing of us another.
+            self.spin(0.3)
+        self._clients[key] = client
+        return client
 
     def set_parameters(self, node: str, **values: object) -> list[Any]:
         """Set parameters together and return the one result."""
