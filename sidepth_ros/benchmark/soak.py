@@ -13,17 +13,14 @@ import itertools
 import shutil
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.srv import SetParametersAtomically
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -35,7 +32,7 @@ from sidepth_core.cli import run
 from sidepth_core.data.bags import BagWriter, Choice
 from sidepth_core.data.synthetic import SyntheticSource
 from sidepth_core.errors import SidepthError
-from sidepth_ros.benchmark.stage import processor_s
+from sidepth_ros.benchmark.stage import SpunNode, processor_s
 from sidepth_ros.demo.main import environment
 from sidepth_ros.demo.processes import Process, process
 from sidepth_ros.messages import restamped, stamp_ns
@@ -69,7 +66,7 @@ AWAY_S = (30.0, 35.0)
 EXTRA_EVERY_S = 10.0
 
 
-class Cast:
+class Cast(SpunNode):
     """The cameras, the listeners and who changes parameters, on one ROS node of this process.
 
     Args:
@@ -78,8 +75,7 @@ class Cast:
     """
 
     def __init__(self, messages: Sequence[TimedMessage], checkpoints: Sequence[Path]) -> None:
-        rclpy.init(args=[])
-        self.node = rclpy.create_node('soak')
+        super().__init__('soak')
         self._images = [message.data for message in messages if message.topic == IMAGE]
         self._infos = [message.data for message in messages if message.topic == CAMERA_INFO]
         self._changes = itertools.cycle(CHANGES)
@@ -95,16 +91,7 @@ class Cast:
         self.node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 20)
         for name in CAMERAS:
             self.node.create_subscription(Image, f'{name}/depth/image', self._on_depth, 1)
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Take everything off the graph."""
-        self._executor.shutdown()
-        rclpy.try_shutdown()
-        self._thread.join(5.0)
+        self.spin()
 
     def _camera(self, name: str) -> tuple[Publisher[Any], Publisher[Any]]:
         qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)

@@ -49,7 +49,32 @@ class Window(NamedTuple):
         return 1e3 * self.cpu_s / max(1, len(self.latencies_ms))
 
 
-class Stage:
+class SpunNode:
+    """A ROS node of this process, which a thread spins until it is closed.
+
+    Attributes:
+        node: The node.
+    """
+
+    def __init__(self, name: str) -> None:
+        rclpy.init(args=[])
+        self.node = rclpy.create_node(name)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+
+    def spin(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Take everything off the graph."""
+        self._executor.shutdown()
+        rclpy.try_shutdown()
+        self._thread.join(5.0)
+
+
+class Stage(SpunNode):
     """Publishes the images of some cameras and hears what the node makes of them.
 
     Args:
@@ -58,8 +83,7 @@ class Stage:
     """
 
     def __init__(self, names: Sequence[str] = ('',), transport: str = 'raw') -> None:
-        rclpy.init(args=[])
-        self.node = rclpy.create_node('benchmark')
+        super().__init__('benchmark')
         self._prefixes = [f'{name}/' if name else '' for name in names]
         self._transport = transport
         kind = Image if transport == 'raw' else CompressedImage
@@ -69,16 +93,7 @@ class Stage:
         self._subscriptions: list[Any] = []
         self.diagnosed: dict[str, str] = {}
         self.node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Take everything off the graph."""
-        self._executor.shutdown()
-        rclpy.try_shutdown()
-        self._thread.join(5.0)
+        self.spin()
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         self.diagnosed.update({item.key: item.value for status in message.status for item in status.values})
