@@ -43,13 +43,6 @@ DEBUG = load_recipe(Path(__file__).parents[3] / 'training' / 'debug.yaml')
 MODULE = 'import sys; from sidepth_core.cli import main; sys.exit(main(sys.argv[1:]))'
 
 
-@pytest.fixture(scope='module')
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp('cache')
-    prepare_sources(replace(DEBUG, data=replace(DEBUG.data, cache=str(folder))))
-    return folder
-
-
 @pytest.fixture
 def recipe(cache: Path, tmp_path: Path) -> Recipe:
     """Two supervised steps' worth of network, no more terms than needed."""

@@ -29,20 +29,12 @@ from sidepth_core.training.networks import make_networks
 from sidepth_core.training.objective import evaluate
 from sidepth_core.training.recipes import load_recipe
 from sidepth_core.training.settings import ObjectiveSettings, Recipe
-from sidepth_core.training.sources import open_sources, prepare_sources
+from sidepth_core.training.sources import open_sources
 from sidepth_core.training.split import Source, Split
 from sidepth_core.training.teacher import Teacher, teacher_of
 
 DEBUG = load_recipe(Path(__file__).parents[3] / 'training' / 'debug.yaml')
 TAUGHT = ObjectiveSettings(teacher='small', teacher_shape=1.0, teacher_gradient=0.5)
-
-
-@pytest.fixture(scope='module')
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of caches that holds that of the debug recipe."""
-    folder = tmp_path_factory.mktemp('cache')
-    prepare_sources(replace(DEBUG, data=replace(DEBUG.data, cache=str(folder))))
-    return folder
 
 
 @pytest.fixture
