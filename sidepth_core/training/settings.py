@@ -107,8 +107,11 @@ class ModelSettings:
         smooth_attention: Whether what it gathers is raised to the finest map bilinearly, so that depth has no steps at
             the borders of squares of 8 and 16 pixels; null is false, as published, or as the checkpoint has it.
         pretrained: What encoders start from: 'none' (random weights), 'hub' (the ImageNet weights that timm names for
-            both, downloaded once), or a file of weights for the depth network's (.safetensors, .pth, .bin); unused with
-            a checkpoint.
+            both, downloaded once), or a file of weights for the depth network's (.safetensors, .pth, .bin); with a
+            checkpoint it is used as pretrained_share says.
+        pretrained_share: With a checkpoint, how far its encoder is taken back to `pretrained`, 0..1: each weight goes
+            that share of the way (WiSE-FT, arXiv 2109.01903), which keeps part of what the run before taught and brings
+            back part of what photographs had.
         tune: What of the depth network learns: 'whole', 'decoder' (all but its encoder), or 'adapters' (low-rank ones
             in the encoder of a network of `transformers`; the checkpoint then holds only them).
         adapter_rank: Rank of the adapters.
@@ -139,6 +142,7 @@ class ModelSettings:
     smooth_attention: bool | None = None
     pose_backbone: str | None = None
     pretrained: bool | str = 'none'
+    pretrained_share: float = 0.0
     tune: Literal['whole', 'decoder', 'adapters'] = 'whole'
     adapter_rank: int = 16
     learned_scale: Literal['run', 'image'] = 'run'
@@ -170,6 +174,10 @@ class ModelSettings:
             for name in ('width', 'height', 'pose_width', 'pose_height')
             if (value := getattr(self, name)) is not None and value > LARGEST_SIDE
         ]
+        if not 0 <= self.pretrained_share <= 1:
+            faults.append(f'pretrained_share {self.pretrained_share!r} is not in [0, 1]')
+        if self.pretrained_share and self.pretrained == 'none':
+            faults.append("pretrained_share needs weights to go back to: set pretrained to 'hub' or a file")
         if self.adapter_rank < 1:
             faults.append(f'adapter_rank {self.adapter_rank!r} is not positive')
         if self.focal_px is not None and self.zoom_convention != 'canonical':
