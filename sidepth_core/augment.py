@@ -140,6 +140,7 @@ class AugmentedBatch(NamedTuple):
         two_view_points: Corners that show it, (B, N-1, P, 3): column and row in the target, -1..1 inside of it as
             grid_sample counts, and depth in lengths of the motion; NaN where there are fewer.
         teacher_inverse: The teacher's inverse depth of the target view, (B, 1, h, w), in its own unit; NaN without one.
+        two_view_depth: Triangulated depth of the target view, (B, 1, h, w), in a unit of its own; NaN where not told.
     """
 
     depth_input: Tensor
@@ -158,6 +159,7 @@ class AugmentedBatch(NamedTuple):
     two_view_pose: Tensor
     two_view_points: Tensor
     teacher_inverse: Tensor
+    two_view_depth: Tensor
 
 
 def draw(batch_size: int, settings: AugmentSettings, generator: torch.Generator) -> Draw:
@@ -289,6 +291,7 @@ def apply(
         two_view_pose=_mirrored_motion(batch.two_view_pose, view.mirrored),
         two_view_points=_points_in_view(batch.two_view_points, view),
         teacher_inverse=sample_view(batch.teacher_inverse, view, size),
+        two_view_depth=sample_view(batch.two_view_depth, view, size, mode='nearest'),
     )
 
 

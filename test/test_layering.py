@@ -26,7 +26,7 @@ FLOORS = (
 
 DATA_FLOORS = (
     {'frames', 'clips', 'calibration', 'tracks', 'deferred', 'rectified', 'two_view', 'assumed_camera', 'live'}
-    | {'share'},
+    | {'share', 'two_view_depth'},
     {'depth_truth'},
     {'folders', 'bags'},
     {'kitti', 'prepare', 'synthetic'},

@@ -24,6 +24,8 @@ class Clip(NamedTuple):
             its width and height, and depth there, in lengths of the motion; NaN where there are fewer.
         teacher_inverse: (1, h, w) float32, inverse depth of the middle frame as a teacher says it, in its own unit; NaN
             without a teacher.
+        two_view_depth: (1, h, w) float32, depth of the middle frame as triangulated by its neighbours, in a unit of its
+            own; NaN where not told.
     """
 
     images: Tensor
@@ -34,6 +36,7 @@ class Clip(NamedTuple):
     two_view_pose: Tensor
     two_view_points: Tensor
     teacher_inverse: Tensor
+    two_view_depth: Tensor
 
 
 class Batch(NamedTuple):
@@ -48,6 +51,7 @@ class Batch(NamedTuple):
         two_view_pose: (B, N-1, 4, 4) float32.
         two_view_points: (B, N-1, P, 3) float32.
         teacher_inverse: (B, 1, h, w) float32.
+        two_view_depth: (B, 1, h, w) float32.
     """
 
     images: Tensor
@@ -58,6 +62,7 @@ class Batch(NamedTuple):
     two_view_pose: Tensor
     two_view_points: Tensor
     teacher_inverse: Tensor
+    two_view_depth: Tensor
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """Return the batch on another device."""
@@ -71,3 +76,15 @@ class Batch(NamedTuple):
 def collate(clips: Sequence[Clip]) -> Batch:
     """Stack clips of one prepared cache into a batch; the `collate_fn` of a DataLoader."""
     return Batch(*(torch.stack(fields) for fields in zip(*clips, strict=True)))
+
+
+def middle_only(batch: Batch) -> Batch:
+    """Return clips of their middle frames alone, for what needs no neighbours."""
+    middle = batch.images.shape[1] // 2
+    return batch._replace(
+        images=batch.images[:, middle : middle + 1],
+        dt_s=batch.dt_s[:, :0],
+        distance_m=batch.distance_m[:, :0],
+        two_view_pose=batch.two_view_pose[:, :0],
+        two_view_points=batch.two_view_points[:, :0],
+    )

@@ -19,6 +19,7 @@ class LossWeights(NamedTuple):
     depth: float = 0.0
     self_distillation: float = 0.0
     two_view_pose: float = 0.0
+    two_view_depth: float = 0.0
     hold_scale: float = 0.0
     depth_shape: float = 0.0
     depth_gradient: float = 0.0
@@ -38,6 +39,7 @@ class LossTerms(NamedTuple):
     depth: Tensor | None = None
     self_distillation: Tensor | None = None
     two_view_pose: Tensor | None = None
+    two_view_depth: Tensor | None = None
     hold_scale: Tensor | None = None
     depth_shape: Tensor | None = None
     depth_gradient: Tensor | None = None

@@ -23,10 +23,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from sidepth_core.augment import plain
-from sidepth_core.data.clips import Batch
+from sidepth_core.data.clips import Batch, middle_only
 from sidepth_core.errors import ConfigError
 from sidepth_core.models import STRIDE
-from sidepth_core.training.module import DepthTraining, middle_only
+from sidepth_core.training.module import DepthTraining
 from sidepth_core.training.objective import evaluate
 from sidepth_core.training.settings import Recipe
 
@@ -151,6 +151,7 @@ def blank_clip(recipe: Recipe, size: tuple[int, int]) -> Batch:
         two_view_pose=motion,
         two_view_points=torch.full((1, pairs, 1, 3), 0.5),
         teacher_inverse=torch.rand(1, 1, height, width),
+        two_view_depth=torch.rand(1, 1, height, width),
     )
 
 

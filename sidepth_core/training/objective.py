@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -121,6 +122,7 @@ def evaluate(
         two_view_pose=losses.motion_term(torch.cat(motion.T_source_target), torch.cat(poses))
         if weights.two_view_pose and motion is not None
         else None,
+        two_view_depth=losses.depth_shape(depth_m, view.two_view_depth, math.inf) if weights.two_view_depth else None,
         hold_scale=_scale_drift(start, view, depth_m, precision) if weights.hold_scale and start is not None else None,
     )
     return Outcome(terms, disparity, depth_m, motion, warped, reprojection)

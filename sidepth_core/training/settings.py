@@ -248,10 +248,14 @@ class ObjectiveSettings:
         pose_source: Whose poses take the place of the pose network's where two_view_pose has a weight: 'two_view' (what
             corners show), 'odometry' (of sources with poses), 'both' (two views, odometry where they show nothing, and
             neither where they contradict each other), or 'network': its own, as if the weight were 0.
+        two_view_depth: Weight of |log depth - log triangulated depth|, up to one factor for each image, where dense
+            optical flow to the neighbours and two-view poses tell depth, whatever pose_source says. It is found once,
+            when clips are prepared.
         train_pose: Train the pose network as well. Where two-view poses take its place, a step without it costs less
             than half: it stays as it was, and clips without a two-view pose teach nothing.
         hold_scale: Weight of |ln| of the factor between depth and what the starting checkpoint says of the same clips,
-            where nobody measured the distance: metres stay those of the checkpoint.
+            where nobody measured the distance: metres stay those of the checkpoint. Where no clip has a distance, what
+            is saved has exactly the scale that it says of zooms of the clips.
         auto_mask: Leave out pixels that an un-warped neighbour explains better: still, or moving along.
         motion_mask: Leave out infinite-depth holes of the averaged weights, which cars moving along tear.
         supervised_steps: First steps that learn from known depth and a teacher only, without warps and pose: three
@@ -276,6 +280,7 @@ class ObjectiveSettings:
     self_distillation: float = 0.0
     two_view_pose: float = 0.0
     pose_source: Literal['network', 'two_view', 'odometry', 'both'] = 'two_view'
+    two_view_depth: float = 0.0
     train_pose: bool = True
     hold_scale: float = 0.0
     auto_mask: bool = True

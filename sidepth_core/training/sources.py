@@ -7,7 +7,7 @@ import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
@@ -22,6 +22,7 @@ from sidepth_core.data.prepare import (
     PreparedDataset,
     PrepareSettings,
     describe_origins,
+    estimate_two_view_depth,
     estimate_two_view_poses,
     prepare,
 )
@@ -35,6 +36,8 @@ from sidepth_core.training.teacher import Teacher, teacher_of
 
 log = logging.getLogger(__name__)
 
+Estimate = Callable[[Path, Callable[[int, int], object]], None]
+"""Writes something into a cache, and tells how many clips are done, of how many."""
 CHECK_ODOMETRY = "check the camera's mounting in /tf_static, its stamps and its calibration; depth learns nothing there"
 
 
@@ -85,8 +88,12 @@ def prepare_sources(recipe: Recipe) -> list[Place]:
         for place in places:
             if not _is_cache(Path(place.text)):
                 _prepare(place, prepare_settings(recipe, place.text), bars)
-            if recipe.objective.weights.two_view_pose and recipe.objective.pose_source != 'odometry':
-                _estimate_poses(place, bars)
+            objective = recipe.objective
+            sees_poses = objective.weights.two_view_pose and objective.pose_source != 'odometry'
+            if sees_poses or objective.two_view_depth:
+                _estimate(place, 'two-view poses', estimate_two_view_poses, bars)
+            if objective.two_view_depth:
+                _estimate(place, 'two-view depth', estimate_two_view_depth, bars)
             if teacher is not None:
                 _teach(place, teacher, bars)
     return places
@@ -191,9 +198,9 @@ def _prepare(place: Place, settings: PrepareSettings, bars: Progress) -> None:
     bars.remove_task(task)
 
 
-def _estimate_poses(place: Place, bars: Progress) -> None:
-    task = bars.add_task(f'{place.text}: two-view poses', total=None)
-    estimate_two_view_poses(place.cache, lambda done, of: bars.update(task, completed=done, total=of))
+def _estimate(place: Place, what: str, estimate: Estimate, bars: Progress) -> None:
+    task = bars.add_task(f'{place.text}: {what}', total=None)
+    estimate(place.cache, lambda done, of: bars.update(task, completed=done, total=of))
     bars.remove_task(task)
 
 
@@ -206,7 +213,12 @@ def _teach(place: Place, teacher: Teacher, bars: Progress) -> None:
 def _opened(place: Place, recipe: Recipe, teacher: str) -> Iterable[Source]:
     """Yield the sources of a cache: its drives, those of one folder together."""
     data, source = recipe.data, recipe.objective.pose_source
-    clips = PreparedDataset(place.cache, 'two_view' if source == 'network' else source, teacher)
+    clips = PreparedDataset(
+        place.cache,
+        'two_view' if source == 'network' else source,
+        teacher,
+        two_view_depth=bool(recipe.objective.two_view_depth),
+    )
     if recipe.objective.weights.two_view_pose:
         origins = Counter(name for index in range(len(clips)) for name in clips.chosen_poses(index)[1])
         log.info('%s: poses between frames: %s', place.text, describe_origins(origins))

@@ -30,7 +30,7 @@ def batch_of(count: int, seed: int = 0, frames: int = 3) -> Batch:
     seen = torch.eye(4).repeat(count, frames - 1, 1, 1)
     points = torch.rand(count, frames - 1, 8, 3, generator=generator)
     driven = torch.ones(count, frames - 1)
-    return Batch(images, K, torch.full((count, frames - 1), 0.1), driven, depth, seen, points, 1 / depth)
+    return Batch(images, K, torch.full((count, frames - 1), 0.1), driven, depth, seen, points, 1 / depth, depth)
 
 
 def test_the_same_generator_state_gives_the_same_batch() -> None:

@@ -8,6 +8,7 @@ from sidepth_core.data.prepare.pose_choice import describe_origins
 from sidepth_core.data.prepare.report import PrepareReport, total
 from sidepth_core.data.prepare.settings import PrepareSettings
 from sidepth_core.data.prepare.teacher_maps import make_teacher_maps
+from sidepth_core.data.prepare.two_view_depths import estimate_two_view_depth
 from sidepth_core.data.prepare.two_view_poses import estimate_two_view_poses
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     'PreparedDataset',
     'Progress',
     'describe_origins',
+    'estimate_two_view_depth',
     'estimate_two_view_poses',
     'make_teacher_maps',
     'missing_sources',

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from sidepth_core.data.clips import Clip
 from sidepth_core.data.prepare.cache import FORMAT, source_folder
 from sidepth_core.data.prepare.clip_table import ClipTable
+from sidepth_core.data.prepare.maps import missing_maps, read_map
 from sidepth_core.data.prepare.pose_choice import PoseSource, choose_poses, odometry_poses
 from sidepth_core.data.prepare.report import PrepareReport
 from sidepth_core.data.prepare.shards import Codec, Shard, shard_folders
@@ -30,8 +31,8 @@ STANDING_MPS = 0.05
 """Slower than this by odometry, a camera stands, whatever passes it."""
 TWO_VIEW_POINTS = 64
 """So many corners of a motion are kept: enough for a median."""
-MAPS_A_FILE = 32
-"""Clips whose teacher's maps lie in one file."""
+TWO_VIEW_DEPTH_FOLDER = 'two_view_depth-1'
+"""Maps by estimate_two_view_depth; the number counts the rules of what is believed."""
 
 
 class PreparedDataset(Dataset[Clip]):
@@ -46,16 +47,20 @@ class PreparedDataset(Dataset[Clip]):
         weights: (M,) float64, how often each clip is to be drawn so that the sources' weights hold; sums to 1.
     """
 
-    def __init__(self, folder: Path | str, poses: PoseSource = 'two_view', teacher: str = '') -> None:
+    def __init__(
+        self, folder: Path | str, poses: PoseSource = 'two_view', teacher: str = '', *, two_view_depth: bool = False
+    ) -> None:
         """Open a cache.
 
         Args:
             folder: The cache.
             poses: Whose poses the clips bring as two_view_pose.
             teacher: Key of the teacher whose maps the clips bring as teacher_inverse; empty brings none.
+            two_view_depth: Whether the clips bring triangulated depth.
 
         Raises:
-            DatasetError: If the folder is no complete cache of this version, or that teacher's maps are not all there.
+            DatasetError: If the folder is no complete cache of this version, or maps that are asked for are not all
+                there.
         """
         self.folder = Path(folder)
         self._check_manifest()
@@ -73,6 +78,9 @@ class PreparedDataset(Dataset[Clip]):
         self._teacher = teacher_folder(self.folder, teacher) if teacher else None
         if self._teacher and not (self._teacher / 'teacher.json').is_file():
             raise DatasetError(f"{str(self._teacher)!r} has no complete set of a teacher's maps: expected teacher.json")
+        self._two_view_depth = self.folder / TWO_VIEW_DEPTH_FOLDER if two_view_depth else None
+        if self._two_view_depth and any(missing_maps(self._two_view_depth, len(self))):
+            raise DatasetError(f'{str(self._two_view_depth)!r} has not the triangulated depth of every clip')
 
     def __len__(self) -> int:
         """Return the number of clips."""
@@ -96,7 +104,8 @@ class PreparedDataset(Dataset[Clip]):
             self._depth(shard, row),
             torch.from_numpy(self.chosen_poses(index)[0].astype(np.float32)),
             self._seen_or_nan('points', index, (TWO_VIEW_POINTS, 3)),
-            self._taught(index),
+            self._map(self._teacher, index),
+            self._map(self._two_view_depth, index),
         )
 
     def pose(self, index: int) -> npt.NDArray[np.float64]:
@@ -155,12 +164,8 @@ class PreparedDataset(Dataset[Clip]):
             return torch.full((self.clips.frames.shape[1] - 1, *shape), float('nan'))
         return torch.from_numpy(self._seen[what][index].copy())
 
-    def _taught(self, index: int) -> Tensor:
-        if self._teacher is None:
-            return torch.full((1, *self.size), float('nan'))
-        number, row = divmod(index % len(self), MAPS_A_FILE)
-        maps = np.load(teacher_file(self._teacher, number), mmap_mode='r')
-        return torch.from_numpy(maps[row].astype(np.float32))[None]
+    def _map(self, folder: Path | None, index: int) -> Tensor:
+        return torch.full((1, *self.size), float('nan')) if folder is None else read_map(folder, index % len(self))
 
     def _depth(self, shard: Shard, row: int) -> Tensor:
         depth_m = shard.depth_m(row)
@@ -172,11 +177,6 @@ class PreparedDataset(Dataset[Clip]):
 def teacher_folder(cache: Path, key: str) -> Path:
     """Return the folder of a cache that holds the maps of the teacher with that key."""
     return cache / f'teacher-{key}'
-
-
-def teacher_file(folder: Path, number: int) -> Path:
-    """Return the file of a teacher's maps with that number."""
-    return folder / f'maps-{number:05d}.npy'
 
 
 def _intrinsics(shard: Shard, row: int) -> Tensor:

@@ -1,26 +1,22 @@
 """What a teacher says of every clip of a prepared cache, made once and stored in it: training needs no teacher then.
 
-A folder `teacher-KEY` of the cache holds `teacher.json` (who it is) and `maps-00000.npy`, ...: inverse depth of the
-middle frames of MAPS_A_FILE clips, (M, h, w) float16. KEY stands for the teacher's weights and settings, so that maps
-of another teacher are never taken for its own. Interrupted at any point, the next call goes on after the last file.
+A folder `teacher-KEY` of the cache holds `teacher.json` (who it is) and maps of inverse depth (see maps.py). KEY stands
+for the teacher's weights and settings, so that maps of another teacher are never taken for its own.
 """
 
 from __future__ import annotations
 
 import errno
 import json
-import os
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from sidepth_core.data.prepare.dataset import MAPS_A_FILE, PreparedDataset, teacher_file, teacher_folder
+from sidepth_core.data.prepare.dataset import PreparedDataset, teacher_folder
+from sidepth_core.data.prepare.maps import Maps, missing_maps, write_maps, write_whole
 from sidepth_core.errors import DatasetError
 from sidepth_core.losses.distillation import FLAT_SHARE
 
@@ -61,23 +57,22 @@ def make_teacher_maps(
     """
     cache = PreparedDataset(folder)
     maps = teacher_folder(folder, key)
-    missing = [number for number in range(-(-len(cache) // MAPS_A_FILE)) if not teacher_file(maps, number).is_file()]
+    missing = list(missing_maps(maps, len(cache)))
     description = maps / 'teacher.json'
     if not missing and description.is_file():
         return
     maps.mkdir(exist_ok=True)
     try:
-        for number in missing:
-            clips = range(number * MAPS_A_FILE, min((number + 1) * MAPS_A_FILE, len(cache)))
+        for clips in missing:
             said = np.concatenate([
                 _said(cache, range(first, min(first + batch, clips.stop)), say, teacher)
                 for first in range(clips.start, clips.stop, batch)
             ])
             _check_not_flat(said, teacher, cache.report.folder)
-            _write(teacher_file(maps, number), partial(np.save, arr=said))
+            write_maps(maps, clips, said)
             progress(clips.stop, len(cache))
         text = json.dumps(about, indent=1).encode()
-        _write(description, lambda file: file.write(text))
+        write_whole(description, lambda file: file.write(text))
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
@@ -87,7 +82,7 @@ def make_teacher_maps(
         ) from error
 
 
-def _said(cache: PreparedDataset, clips: range, say: Say, teacher: str) -> npt.NDArray[np.float16]:
+def _said(cache: PreparedDataset, clips: range, say: Say, teacher: str) -> Maps:
     """Return the teacher's maps of some clips, (M, h, w), as large as float16 takes them.
 
     Raises:
@@ -106,11 +101,11 @@ def _said(cache: PreparedDataset, clips: range, say: Say, teacher: str) -> npt.N
     # Only relative models say large numbers, and theirs are of any unit.
     largest = said.abs().flatten(1).amax(1)[:, None, None]
     fitting = torch.where(largest > torch.finfo(torch.float16).max / 2, said / largest.clamp(min=1), said)
-    halved: npt.NDArray[np.float16] = fitting.numpy().astype(np.float16)
+    halved: Maps = fitting.numpy().astype(np.float16)
     return halved
 
 
-def _check_not_flat(maps: npt.NDArray[np.float16], teacher: str, where: str) -> None:
+def _check_not_flat(maps: Maps, teacher: str, where: str) -> None:
     wide = maps.astype(np.float32).reshape(len(maps), -1)
     flat = np.ptp(wide, axis=1) <= FLAT_SHARE * np.abs(wide).max(axis=1)
     if flat.mean() > MOST_FLAT:
@@ -119,16 +114,3 @@ def _check_not_flat(maps: npt.NDArray[np.float16], teacher: str, where: str) -> 
             f'images of {where}, such as {float(wide[flat.argmax(), 0]):g} in inverse depth: no shape to learn from. '
             'Do its weights and its preprocessor_config.json belong to it? Look at it with `sidepth predict`'
         )
-
-
-def _write(path: Path, save: Callable[[BinaryIO], object]) -> None:
-    """Write a file so that it is there whole or not at all, whoever else writes it."""
-    staged = path.with_name(f'.{path.name}.{os.getpid()}.partial')
-    try:
-        with staged.open('wb') as file:
-            save(file)
-            file.flush()
-            os.fsync(file.fileno())
-        staged.replace(path)
-    finally:
-        staged.unlink(missing_ok=True)

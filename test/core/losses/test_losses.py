@@ -463,6 +463,7 @@ def test_no_loss_and_no_gradient_is_nan_on_images_without_texture(kind: str, hal
             depth_gradient=depth_gradient(depth, 2 + torch.rand_like(depth)),
             self_distillation=self_distillation(depth, depth.detach() * 1.1),
             two_view_pose=motion_term(motion, torch.eye(4).expand(2, 4, 4)),
+            two_view_depth=depth_shape(depth, torch.rand_like(depth), math.inf),
             hold_scale=scale_drift(depth, depth.detach() * 1.1, 1e6, torch.tensor([True, True])),
             teacher_shape=teacher_shape(depth, torch.rand_like(depth), has_shift=half == torch.float16),
             teacher_gradient=teacher_gradient(depth, torch.rand_like(depth), has_shift=half == torch.float16),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sidepth_core.augment import AugmentedBatch, AugmentSettings, augment, plain
-from sidepth_core.data.clips import Batch, Clip, collate
+from sidepth_core.data.clips import Batch, Clip, collate, middle_only
 from sidepth_core.data.prepare.two_view_poses import two_view_poses_of
 from sidepth_core.data.synthetic import SyntheticSource
 from sidepth_core.errors import ConfigError
@@ -17,7 +17,7 @@ from sidepth_core.geometry import depth_to_disparity, warp
 from sidepth_core.inference import DepthEstimator
 from sidepth_core.losses import depth_supervision, motion_term
 from sidepth_core.models import DepthNet, PoseEstimate, PoseNet
-from sidepth_core.training.module import DepthTraining, depth_scores, middle_only
+from sidepth_core.training.module import DepthTraining, depth_scores
 from sidepth_core.training.networks import Average, LearnedCamera, Networks, make_networks
 from sidepth_core.training.objective import evaluate
 from sidepth_core.training.settings import ModelSettings, ObjectiveSettings, Recipe
@@ -35,6 +35,7 @@ EVERYTHING = ObjectiveSettings(
     teacher_scale=0.1,
     self_distillation=0.1,
     two_view_pose=1.0,
+    two_view_depth=0.5,
     hold_scale=0.1,
     motion_mask=True,
     speed=0.1,
@@ -58,6 +59,7 @@ def batch_of(images: torch.Tensor) -> Batch:
         torch.full((count, frames - 1, 4, 4), math.nan),
         torch.full((count, frames - 1, 8, 3), math.nan),
         torch.rand(count, 1, height, width, generator=torch.Generator().manual_seed(1)),
+        torch.full((count, 1, height, width), 0.5),
     )
 
 
@@ -305,6 +307,26 @@ def test_the_scale_is_held_at_the_start_only_where_nobody_measured_distance(
     assert unmoved.item() == 0
 
 
+@pytest.mark.parametrize('unit', [1.0, 7.0])
+def test_triangulated_depth_teaches_the_shape_of_depth_and_not_its_scale(networks: Networks, unit: float) -> None:
+    told = torch.linspace(2, 20, SIZE[1]).expand(2, 1, *SIZE).clone()
+    view = view_of(noise())._replace(two_view_depth=unit * told)
+    view.two_view_depth[:, :, :20] = torch.nan
+    settings = ObjectiveSettings(two_view_pose=1.0, two_view_depth=1.0)
+
+    def error(depth_m: torch.Tensor) -> float:
+        now = Knowing(networks, depth_m, 0.0).eval()
+        term = evaluate(now, view, settings, precision='float32').terms.two_view_depth
+        assert term is not None
+        return term.item()
+
+    assert error(told) == pytest.approx(0, abs=1e-4)
+    assert error(2 * told) == pytest.approx(0, abs=1e-4)
+    wrong = told.clone()
+    wrong[..., : SIZE[1] // 4] *= 2
+    assert error(wrong) == pytest.approx(math.log(2) / 4, rel=1e-3)
+
+
 class Knowing(Networks):
     """Networks that answer with given depth, and with a pose network that answers whatever it was made with."""
 
@@ -347,7 +369,7 @@ def test_better_depth_is_chosen_although_its_own_motion_is_worse(networks: Netwo
     depth_m = torch.from_numpy(depth)[None]
     places = torch.stack([torch.from_numpy(np.asarray(frame.T_world_camera)[:3, 3]) for frame in frames])
     K, driven = torch.from_numpy(camera.matrix).float(), places.diff(dim=0).norm(dim=1).float()
-    clip = Clip(images, K, torch.full((2,), 0.1), driven, depth_m, nothing, nothing[:, :, :3], depth_m)
+    clip = Clip(images, K, torch.full((2,), 0.1), driven, depth_m, nothing, nothing[:, :, :3], depth_m, depth_m)
     clip = clip._replace(two_view_pose=torch.from_numpy(two_view_poses_of(clip).motions).float())
     view = plain(collate([clip]), (208, 320), SIZE)
     true_m = depth_m[None].clamp(1, 99)

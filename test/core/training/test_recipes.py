@@ -95,7 +95,7 @@ def test_a_full_recipe_of_an_older_release_is_still_the_same_recipe(tmp_path: Pa
     today = load_recipe(FOLDER / 'finetune_bag.yaml')
     as_it_was = replace(
         today,
-        objective=replace(today.objective, hold_scale=0.0),
+        objective=replace(today.objective, hold_scale=0.0, two_view_depth=0.0),
         optimiser=replace(today.optimiser, learning_rate=5e-5),
     )
     assert load_recipe(path) == as_it_was

@@ -16,9 +16,7 @@ from sidepth_core.augment import LUMA, AugmentSettings, augment, plain
 from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, load_checkpoint, load_info, save_checkpoint
 from sidepth_core.cli import main
 from sidepth_core.data.clips import collate
-from sidepth_core.data.prepare import PreparedDataset, make_teacher_maps
-from sidepth_core.data.prepare import dataset as prepared
-from sidepth_core.data.prepare import teacher_maps as making
+from sidepth_core.data.prepare import PreparedDataset, make_teacher_maps, maps
 from sidepth_core.errors import CheckpointError, ConfigError, DatasetError
 from sidepth_core.models import DepthNet
 from sidepth_core.training import teacher as teaching
@@ -71,8 +69,7 @@ def test_maps_are_augmented_together_with_the_image(drive: Path) -> None:
 
 
 def test_maps_that_are_there_are_not_made_again(drive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepared, 'MAPS_A_FILE', 4)
-    monkeypatch.setattr(making, 'MAPS_A_FILE', 4)
+    monkeypatch.setattr(maps, 'MAPS_A_FILE', 4)
     shown: list[int] = []
 
     def interrupted(images: Tensor, K: Tensor) -> Tensor:
