@@ -39,35 +39,56 @@ SKY_SHARE = 0.5
 
 
 @full_precision
-def scale_drift(depth_m: Tensor, start_depth_m: Tensor, farthest_m: Tensor | float, held: Tensor) -> Tensor:
-    """Return |ln| of the factor between depth and what the starting weights say, one for all held images together.
+def log_scale(depth_m: Tensor, start_depth_m: Tensor, farthest_m: Tensor | float) -> Tensor:
+    """Return ln of the factor between depth and what the starting weights say, of each image.
 
-    The factor of an image is the geometric mean of the middle half of its pixels' ratios: as robust as their median,
-    with a gradient that half of them share. Single images may change theirs: starting weights err from image to image.
+    The nearer half of an image counts: what is far may change its depth much, and would take that of the road along.
+    It is the geometric mean of the middle half of these pixels' ratios: as robust as their median, with a gradient that
+    half of them share.
 
     Args:
         depth_m: Predicted depth, (B, 1, H, W), metres, positive.
         start_depth_m: Depth by the starting weights of the same view, the same shape. It gets no gradient.
         farthest_m: The farthest depth that they can say, metres: a number, or (B, 1, 1, 1).
-        held: Which images count, (B,) bool.
 
     Returns:
-        Scalar; 0.1 means about 10 % off. Zero where no image counts.
+        (B,); NaN where all is sky.
 
     Raises:
         ConfigError: If a shape differs.
     """
     check_shape('depth_m', depth_m, None, 1, None, None)
     check_shape('start_depth_m', start_depth_m, *depth_m.shape)
-    check_shape('held', held, len(depth_m))
     start = start_depth_m.detach()
     ratio = (depth_m.log() - start.log()).flatten(1)
-    counts = (start < SKY_SHARE * farthest_m).flatten(1) & held[:, None]
-    known = torch.where(counts, ratio.detach(), torch.nan)
+    ground = torch.where(start < SKY_SHARE * farthest_m, start, torch.nan).flatten(1)
+    near = ground <= ground.nanmedian(1, keepdim=True).values  # false where it is sky
+    known = torch.where(near, ratio.detach(), torch.nan)
     off = (known - known.nanmedian(1, keepdim=True).values).abs()
-    middle = off <= off.nanmedian(1, keepdim=True).values  # false where nothing counts
+    middle = off <= off.nanmedian(1, keepdim=True).values
     factors = torch.where(middle, ratio, 0).sum(1) / middle.sum(1).clamp(min=1)
-    return (factors.sum() / middle.any(1).sum().clamp(min=1)).abs()
+    return torch.where(middle.any(1), factors, torch.nan)
+
+
+def scale_drift(depth_m: Tensor, start_depth_m: Tensor, farthest_m: Tensor | float, held: Tensor) -> Tensor:
+    """Return |ln| of the factor between depth and what the starting weights say, one for all held images together.
+
+    Single images may change theirs: starting weights err from image to image. Arguments and errors are those of
+    log_scale.
+
+    Args:
+        depth_m: Predicted depth.
+        start_depth_m: Depth by the starting weights.
+        farthest_m: The farthest depth that they can say.
+        held: Which images count, (B,) bool.
+
+    Returns:
+        Scalar; 0.1 means about 10 % off. Zero where no image counts.
+    """
+    check_shape('held', held, len(depth_m))
+    factors = log_scale(depth_m, start_depth_m, farthest_m)
+    counts = held & factors.isfinite()
+    return (torch.where(counts, factors, 0).sum() / counts.sum().clamp(min=1)).abs()
 
 
 @full_precision

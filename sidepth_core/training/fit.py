@@ -212,6 +212,8 @@ def save_average(directory: Path, metrics: dict[str, float], *, module: DepthTra
         metrics=metrics,
         camera=module.learned_camera,
     )
+    if module.held_scale:
+        info = module.held_scale.hold(networks, info)
     save_checkpoint(directory, Checkpoint(networks.depth_net, networks.pose_net, info))
 
 

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from sidepth_core.augment import AugmentedBatch, apply, draw, plain
 from sidepth_core.camera import Camera
 from sidepth_core.checkpoint import load_info
-from sidepth_core.data.clips import Batch
+from sidepth_core.data.clips import Batch, middle_only
 from sidepth_core.errors import ConfigError
 from sidepth_core.losses import minimum_reprojection
 from sidepth_core.models import size_of_shape
 from sidepth_core.training.collapse import CollapseSigns, collapse_signs
+from sidepth_core.training.held_scale import HeldScale, unmeasured_clips
 from sidepth_core.training.networks import Average, Networks, starting_networks
 from sidepth_core.training.objective import Outcome, evaluate
 from sidepth_core.training.settings import Recipe
@@ -48,6 +49,7 @@ class DepthTraining(L.LightningModule):
         networks: What is trained.
         average: Its running average: what is validated and saved.
         last_signs: Signs of collapse of the last step, for collapse detection.
+        held_scale: What the scale is held at; None where it is measured, or not held.
     """
 
     def __init__(self, recipe: Recipe, networks: Networks) -> None:
@@ -56,6 +58,7 @@ class DepthTraining(L.LightningModule):
         self.networks = networks
         self.average = Average(networks, recipe.optimiser.ema_decay)
         self.last_signs: CollapseSigns | None = None
+        self.held_scale: HeldScale | None = None
         self._start: tuple[Networks, ...] = ()  # in a tuple, so that Lightning neither saves nor trains it
         self._teacher_has_shift = bool(recipe.objective.teacher) and load_info(recipe.objective.teacher).has_shift
         self._uncalibrated: Source | None = None
@@ -76,8 +79,14 @@ class DepthTraining(L.LightningModule):
 
     def on_fit_start(self) -> None:
         """Load the starting weights once more, where they hold the scale."""
-        if self.recipe.objective.hold_scale:
-            self._start = (starting_networks(self.recipe).to(self.device),)
+        if not self.recipe.objective.hold_scale:
+            return
+        self._start = (starting_networks(self.recipe).to(self.device),)
+        clips = unmeasured_clips(self.trainer.datamodule.sources)
+        if clips is not None:
+            self.held_scale = HeldScale(
+                self._start[0], clips.to(self.device), self.size, self.recipe.augment, self.recipe.precision
+            )
 
     @property
     def learned_camera(self) -> Camera | None:
@@ -220,18 +229,6 @@ class DepthTraining(L.LightningModule):
         optimiser = torch.optim.Adam(groups)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: settings.rate_factor(step, steps))
         return {'optimizer': optimiser, 'lr_scheduler': {'scheduler': schedule, 'interval': 'step'}}
-
-
-def middle_only(batch: Batch) -> Batch:
-    """Return clips of their middle frames alone, for steps that need no neighbours."""
-    middle = batch.images.shape[1] // 2
-    return batch._replace(
-        images=batch.images[:, middle : middle + 1],
-        dt_s=batch.dt_s[:, :0],
-        distance_m=batch.distance_m[:, :0],
-        two_view_pose=batch.two_view_pose[:, :0],
-        two_view_points=batch.two_view_points[:, :0],
-    )
 
 
 def depth_scores(depth_m: Tensor, known_m: Tensor, farthest_m: float = 80.0) -> tuple[Tensor, Tensor] | None:

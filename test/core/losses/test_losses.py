@@ -400,6 +400,14 @@ def test_scale_drift_by_hand() -> None:
     assert (shares != 0).sum(1).tolist() == [13, 13]  # all of the ground but the errors
 
 
+def test_scale_drift_is_that_of_the_nearer_half() -> None:
+    start = torch.tensor([4.0, 6, 30, 40]).reshape(1, 1, 4, 1).expand(1, 1, 4, 5)
+    depth = start * torch.tensor([1.0, 1, 3, 3]).reshape(1, 1, 4, 1)
+    assert scale_drift(depth, start, 100.0, torch.tensor([True])).item() == pytest.approx(0, abs=1e-6)
+    nearer = start * torch.tensor([0.8, 0.8, 3, 3]).reshape(1, 1, 4, 1)
+    assert scale_drift(nearer, start, 100.0, torch.tensor([True])).item() == pytest.approx(math.log(1.25), rel=1e-5)
+
+
 def test_scale_drift_holds_the_scale_of_all_images_together_and_nothing_where_none_counts() -> None:
     start = torch.full((2, 1, 4, 5), 8.0)
     opposite = start * torch.tensor([2.0, 0.5]).reshape(2, 1, 1, 1)
