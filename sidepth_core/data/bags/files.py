@@ -1,7 +1,8 @@
 """The storage files of a rosbag2 recording, whole or damaged, as one stream of serialized messages.
 
-`rosbags` reads each storage file; its reader of whole directories is not used, because it drops in silence each topic
-whose QoS text differs between metadata.yaml and the file. What metadata.yaml claims is compared with what is there.
+`rosbags` reads sqlite3 files; mcap_index and mcap_scan read mcap files, within limits. The reader of whole directories
+that `rosbags` has is not used: it drops in silence each topic whose QoS text differs between metadata.yaml and the
+file. What metadata.yaml claims is compared with what is there.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from rosbags.interfaces import MessageDefinitionFormat
 from rosbags.rosbag2 import Reader, ReaderError
 
-from sidepth_core.data.bags.mcap_scan import ScannedMcap, has_index
+from sidepth_core.data.bags.mcap_index import IndexedMcap, open_indexed
+from sidepth_core.data.bags.mcap_records import qos_of
+from sidepth_core.data.bags.mcap_scan import ScannedMcap
 from sidepth_core.data.bags.repair import copy_readable_rows, fold_journal, has_journal
 from sidepth_core.errors import BagError
 from sidepth_core.structured_text import read_yaml
@@ -38,6 +41,8 @@ STORAGE_SUFFIXES = ('.mcap', '.db3')
 ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
 LARGEST_MESSAGE = 1 << 28
 """A compressed message that expands to more bytes is damaged, or a bomb."""
+ROOM_LEFT = 1 << 30
+"""Bytes, or a twentieth of a small disk, that are left free where a compressed file is expanded to."""
 
 
 class Topic(NamedTuple):
@@ -94,7 +99,7 @@ class BagFiles:
         self.claimed: dict[str, int] = {}
         self.notes: list[str] = []
         self.whole = True
-        self._readers: list[Reader | ScannedMcap] = []
+        self._readers: list[Reader | IndexedMcap | ScannedMcap] = []
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -125,7 +130,7 @@ class BagFiles:
     def messages(self, topics: Iterable[str]) -> Iterator[Message]:
         """Yield the messages of some topics as the recorder wrote them.
 
-        Damage ends a file early: that is noted, and the next file goes on.
+        Damage costs a chunk of an mcap file, or ends a file early: that is noted, and the next one goes on.
         """
         wanted = set(topics)
         for reader in self._readers:
@@ -133,20 +138,32 @@ class BagFiles:
             if not connections:
                 continue
             messages = reader.messages(connections)
+            count = 0
             while True:
                 try:
                     connection, log_ns, data = next(messages)
                 except StopIteration:
+                    if isinstance(reader, IndexedMcap):
+                        self._note_missing(reader, sum(each.msgcount for each in connections) - count)
                     break
                 except Exception as error:  # noqa: BLE001 - each storage of rosbags has errors of its own for damage
                     self._lost(f'{reader.path} is damaged, the rest of it is lost: {error}')
                     break
+                count += 1
                 yield Message(connection.topic, _spelled(connection.msgtype), log_ns, _expanded(data))
 
     def _lost(self, note: str) -> None:
-        """Note a fault that cost messages."""
+        """Note a fault that cost messages, once."""
         self.whole = False
-        self.notes.append(note)
+        if note not in self.notes:
+            self.notes.append(note)
+
+    def _note_missing(self, reader: IndexedMcap, count: int) -> None:
+        """Say what an index promises and its chunks do not hold."""
+        if reader.lost_chunks:
+            self._lost(f'{reader.path.name}: {reader.lost_chunks} chunks are damaged, their messages are lost')
+        elif count > 0:
+            self._lost(f'{reader.path.name}: {count} messages that its index promises are not there')
 
     def definition(self, topic: str) -> str:
         """Return the definition of a topic's messages as .msg text; '' where the recorder stored none."""
@@ -174,7 +191,7 @@ class BagFiles:
         if not self.path.is_dir():
             return [self.path]
         found = _storage_files(self.path)
-        listed = [self.path / Path(name).name for name in metadata.get('relative_file_paths') or ()]
+        listed = [self.path / Path(str(name)).name for name in _listed(metadata, 'relative_file_paths')]
         # A compressed bag that somebody decompressed still lists its .zstd names.
         missing = [file.name for file in listed if not file.is_file() and file.with_suffix('') not in found]
         if missing:
@@ -189,24 +206,25 @@ class BagFiles:
             )
         return found
 
-    def _opened(self, file: Path, stack: ExitStack) -> Reader | ScannedMcap | None:
+    def _opened(self, file: Path, stack: ExitStack) -> Reader | IndexedMcap | ScannedMcap | None:
         """Return a reader of one file, mended where needed, or None and a note."""
         if file.suffix == '.zstd':
             file = _decompressed(file, Path(stack.enter_context(TemporaryDirectory(prefix='sidepth-'))))
+        if file.suffix == '.mcap':
+            return open_indexed(file) or self._scanned(file)
+        file.open('rb').close()  # SQLite would not say why it cannot
         try:
-            if file.suffix == '.db3' and has_journal(file):
+            if has_journal(file):
                 file = fold_journal(file, Path(stack.enter_context(TemporaryDirectory(prefix='sidepth-'))))
                 self.notes.append(f'{file.name} was not closed properly: its journal is folded in')
-            if file.suffix == '.mcap' and not has_index(file):
-                return self._scanned(file)
             return stack.enter_context(Reader(file))
         except OSError:
             raise
         except Exception as error:  # noqa: BLE001 - each storage of rosbags has errors of its own for damage
-            mended = self._mended(file, stack)
+            mended = _mended(file, stack)
             if mended is None:
                 self._lost(f'{file.name} cannot be read: {error}')
-            elif isinstance(mended, Reader):
+            else:
                 self._lost(f'{file.name} was cut off ({error}): it is read up to the damage')
             return mended
 
@@ -221,16 +239,6 @@ class BagFiles:
         if scan.lost_chunks:
             self._lost(f'{file.name}: {scan.lost_chunks} chunks are damaged, their messages are lost')
         return scan
-
-    def _mended(self, file: Path, stack: ExitStack) -> Reader | ScannedMcap | None:
-        """Return a reader of what can be saved of a damaged file."""
-        if file.suffix == '.mcap':
-            return self._scanned(file)
-        try:
-            folder = Path(stack.enter_context(TemporaryDirectory(prefix='sidepth-')))
-            return stack.enter_context(Reader(copy_readable_rows(file, folder)))
-        except (ReaderError, sqlite3.Error):
-            return None
 
     def _collect_topics(self) -> None:
         """Add up the topics of all files; topics that are not CDR are noted and left out."""
@@ -249,33 +257,31 @@ class BagFiles:
             self.notes.append(note)
 
     def _compare(self, metadata: dict[str, Any]) -> None:
-        """Hold metadata.yaml's claims against the files."""
-        for entry in metadata.get('topics_with_message_count') or ():
+        """Hold metadata.yaml's claims against the files, and say where rosbags would have dropped a topic."""
+        stored = {c.topic: c.ext.offered_qos_profiles for reader in self._readers for c in reader.connections}
+        differing = []
+        for entry in _listed(metadata, 'topics_with_message_count'):
             try:
-                name, claimed = entry['topic_metadata']['name'], int(entry['message_count'])
-            except (KeyError, TypeError, ValueError):
+                name, claimed = str(entry['topic_metadata']['name']), int(entry['message_count'])
+            except (KeyError, TypeError, ValueError, OverflowError):
                 continue
             self.claimed[name] = claimed
             there = self.topics[name].messages if name in self.topics else 0
             if there != claimed:
                 self.notes.append(f'metadata.yaml claims {claimed} messages of {name}, the files hold {there}')
-        if metadata and str(metadata.get('compression_mode') or '').lower() != 'file':
-            self._note_differing_qos()
-
-    def _note_differing_qos(self) -> None:
-        """Say where rosbags, given the directory, would have dropped a topic."""
-        stored = {(c.topic, c.msgtype): c.ext for reader in self._readers for c in reader.connections}
-        try:
-            with Reader(self.path) as directory:
-                listed = {(c.topic, c.msgtype): c.ext for c in directory.connections}
-        except Exception:  # noqa: BLE001 - only a comparison: the files themselves have been opened
-            return
-        differing = sorted(key[0] for key in stored.keys() & listed.keys() if stored[key] != listed[key])
+            if name in stored and stored[name] != qos_of(entry['topic_metadata'].get('offered_qos_profiles')):
+                differing.append(name)
         if differing:
             self.notes.append(
                 'QoS differs between metadata.yaml and the files, which are read themselves so that no message is '
-                f'lost: {", ".join(differing)}'
+                f'lost: {", ".join(sorted(differing))}'
             )
+
+
+def _listed(metadata: dict[str, Any], name: str) -> list[Any]:
+    """Return a list of metadata.yaml; nothing where it holds something else by that name."""
+    found = metadata.get(name)
+    return found if isinstance(found, list) else []
 
 
 def _expanded(data: bytes, limit: int = LARGEST_MESSAGE) -> bytes:
@@ -288,6 +294,15 @@ def _expanded(data: bytes, limit: int = LARGEST_MESSAGE) -> bytes:
     except zstd.ZstdError:
         return b''
     return bytes(content) if frame.eof else b''
+
+
+def _mended(file: Path, stack: ExitStack) -> Reader | None:
+    """Return a reader of what can be saved of a damaged sqlite3 file."""
+    try:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix='sidepth-')))
+        return stack.enter_context(Reader(copy_readable_rows(file, folder)))
+    except (ReaderError, sqlite3.Error):
+        return None
 
 
 def _storage_files(folder: Path) -> list[Path]:
@@ -303,11 +318,22 @@ def _is_storage(path: Path) -> bool:
 
 
 def _decompressed(file: Path, folder: Path) -> Path:
-    """Return a decompressed copy of a file in `folder`."""
+    """Return a decompressed copy of a file in `folder`.
+
+    Raises:
+        BagError: If it does not fit there.
+    """
     copy = folder / file.stem
     try:
         with zstd.open(file, 'rb') as source, copy.open('wb') as target:
-            shutil.copyfileobj(source, target, 1 << 20)
+            while block := source.read(1 << 20):
+                disk = shutil.disk_usage(folder)
+                if disk.free < min(ROOM_LEFT, disk.total // 20):
+                    raise BagError(
+                        f'bag {str(file)!r} is compressed, and {str(folder.parent)!r} has no room for what it holds: '
+                        'make room, or set TMPDIR to a folder on a larger disk'
+                    )
+                target.write(block)
     except (zstd.ZstdError, EOFError):
         # Cut off in the middle: what came out so far is mended like any half-written file.
         return copy

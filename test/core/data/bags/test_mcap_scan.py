@@ -5,44 +5,13 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-import lz4.frame
-import numpy as np
 import pytest
+from mcap_parts import CHANNELS, CLOSE, HEADER, chunk, message, record, text
 from rosbags.interfaces import MessageDefinitionFormat
 
 from sidepth_core.data.bags.files import BagFiles
-from sidepth_core.data.bags.mcap_scan import MAGIC, ScannedMcap, has_index
+from sidepth_core.data.bags.mcap_scan import ScannedMcap
 from sidepth_core.errors import BagError
-
-CDR = b'\0\1\0\0'
-
-
-def record(opcode: int, data: bytes) -> bytes:
-    return struct.pack('<BQ', opcode, len(data)) + data
-
-
-def text(value: str) -> bytes:
-    return struct.pack('<I', len(value)) + value.encode()
-
-
-def message(channel: int, log_ns: int, size: int = 8) -> bytes:
-    noise = np.random.default_rng(log_ns).bytes(size)
-    return record(5, struct.pack('<HIQQ', channel, 0, log_ns, log_ns) + CDR + noise)
-
-
-def chunk(content: bytes, compression: str, crc: int = 0) -> bytes:
-    packed = lz4.frame.compress(content, block_size=lz4.frame.BLOCKSIZE_MAX64KB) if compression == 'lz4' else content
-    head = struct.pack('<QQQI', 0, 0, len(content), crc)
-    return record(6, head + text(compression) + struct.pack('<Q', len(packed)) + packed)
-
-
-HEADER = MAGIC + record(1, text('ros2') + text('test'))
-SCHEMA = record(3, struct.pack('<H', 1) + text('std_msgs/msg/String') + text('ros2msg') + text('string data'))
-CHANNELS = SCHEMA + b''.join(
-    record(4, struct.pack('<HH', number, 1) + text(topic) + text('cdr') + text(''))
-    for number, topic in ((1, '/a'), (2, '/b'))
-)
-CLOSE = record(15, bytes(4)) + record(2, bytes(20)) + MAGIC
 
 
 def logs(path: Path, *topics: str) -> list[int]:
@@ -67,7 +36,7 @@ def test_a_last_chunk_that_is_cut_gives_its_whole_messages(tmp_path: Path, compr
 def test_two_topics_are_read_side_by_side_though_nothing_is_indexed(tmp_path: Path, *, inside: bool) -> None:
     content = b''.join(message(1 + number % 2, number) for number in range(20))
     file = tmp_path / 'plain.mcap'
-    file.write_bytes(HEADER + CHANNELS + (chunk(content, '') if inside else content) + CLOSE)
+    file.write_bytes(HEADER + CHANNELS + (chunk(content) if inside else content) + CLOSE)
     with BagFiles(file) as files:
         pairs = zip(files.messages(['/a']), files.messages(['/b']), strict=True)
         assert [(first.log_ns, second.log_ns) for first, second in pairs] == [(n, n + 1) for n in range(0, 20, 2)]
@@ -82,27 +51,36 @@ def test_a_recorder_whose_clock_steps_back_loses_nothing(tmp_path: Path) -> None
 
 def test_messages_of_one_chunk_come_in_the_order_of_their_times(tmp_path: Path) -> None:
     file = tmp_path / 'plain.mcap'
-    file.write_bytes(HEADER + CHANNELS + chunk(message(1, 7) + message(1, 4), '') + CLOSE)
+    file.write_bytes(HEADER + CHANNELS + chunk(message(1, 7) + message(1, 4)) + CLOSE)
     assert logs(file, '/a') == [4, 7]
 
 
 def test_a_damaged_chunk_costs_its_own_messages_only_and_is_said(tmp_path: Path) -> None:
     file = tmp_path / 'plain.mcap'
-    file.write_bytes(HEADER + CHANNELS + chunk(message(1, 1), '', crc=1) + chunk(message(1, 2), '') + CLOSE)
+    file.write_bytes(HEADER + CHANNELS + chunk(message(1, 1), crc=1) + chunk(message(1, 2)) + CLOSE)
     with BagFiles(file) as files:
         assert [found.log_ns for found in files.messages(['/a'])] == [2]
         assert files.notes == ['plain.mcap: 1 chunks are damaged, their messages are lost']
 
 
-def test_only_a_closed_file_with_chunk_indexes_has_an_index(tmp_path: Path) -> None:
-    file = tmp_path / 'indexed.mcap'
-    data = HEADER + CHANNELS + record(15, bytes(4))
-    file.write_bytes(data + record(8, bytes(8)) + record(2, struct.pack('<QQI', len(data), 0, 0)) + MAGIC)
-    assert has_index(file)
-    file.write_bytes(file.read_bytes()[:-1])
-    assert not has_index(file)
-    file.write_bytes(HEADER + CHANNELS + CLOSE)
-    assert not has_index(file)
+@pytest.mark.parametrize(
+    'malformed',
+    [
+        record(3, b'\1'),
+        record(3, struct.pack('<H', 1) + text('std_msgs/msg/String') + struct.pack('<I', 1 << 30)),
+        record(4, struct.pack('<HH', 1, 1) + text('/c')),
+        record(4, struct.pack('<HH', 3, 1) + text('/c') + struct.pack('<I', 1) + b'\xff'),
+        record(5, bytes(21)),
+        record(6, bytes(20)),
+    ],
+    ids=['schema', 'length', 'channel', 'not UTF-8', 'message', 'chunk'],
+)
+def test_a_whole_record_that_is_malformed_costs_itself_only(tmp_path: Path, malformed: bytes) -> None:
+    file = tmp_path / 'plain.mcap'
+    file.write_bytes(HEADER + CHANNELS + message(1, 1) + malformed + message(1, 2) + CLOSE)
+    with BagFiles(file) as files:
+        assert [found.log_ns for found in files.messages(['/a'])] == [1, 2]
+        assert set(files.topics) == {'/a', '/b'}
 
 
 def test_what_is_no_mcap_has_no_channels(tmp_path: Path) -> None:
