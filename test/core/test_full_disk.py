@@ -1,6 +1,7 @@
 """A disk that takes no more bytes: an error that says so, nothing half written, and what was there before is whole.
 
-A limit on the size of files stands for the full disk: as there, the write itself fails, in the middle of a file.
+A limit on the size of files stands for the full disk: as there, the write itself fails, in the middle of a file. A
+small mount stands for the one that a compressed bag is expanded to.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mounts import SMALL, run_commands
 
 from sidepth_core.checkpoint import Checkpoint, CheckpointInfo, load_checkpoint, save_checkpoint
 from sidepth_core.cli import main
 from sidepth_core.data.bags import BagWriter
+from sidepth_core.data.bags.mcap_records import zstd
 from sidepth_core.models import DepthNet
 
 
@@ -75,3 +78,14 @@ def test_predict_says_what_it_cannot_write(
     assert status == 2, said
     assert 'File too large' in said or 'cannot be written' in said
     assert 'Traceback' not in said
+
+
+def test_a_compressed_bag_is_not_expanded_until_the_disk_is_full(tmp_path: Path) -> None:
+    bomb = tmp_path / 'bomb.mcap.zstd'
+    bomb.write_bytes(zstd.compress(bytes(256 << 20)))
+    assert bomb.stat().st_size < 1 << 15
+    (tmp_path / 'small').mkdir()
+    place = str(tmp_path / 'small')
+    (row,) = run_commands(tmp_path / 'small', SMALL, [['inspect', str(bomb)]], TMPDIR=place)
+    assert row['status'] == 2, row
+    assert row['said'].startswith(f'error: bag {str(bomb)!r} is compressed, and {place!r} has no room for what it')
