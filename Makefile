@@ -41,7 +41,7 @@ lint: $(READY)
 MINUTES ?= 30
 STEPS ?= 10000
 soak: $(READY)
-	SIDEPTH_CASES=10000 SIDEPTH_SOAK=1 $(BIN)/python -m pytest test/ros/messages/test_hostile.py \
+	SIDEPTH_SOAK=1 $(BIN)/python -m pytest test/ros/messages/test_hostile.py \
 	  test/core/data/bags/test_damage.py test/core/training/test_kills.py test/ros/node/test_hostile_node.py \
 	  test/ros/node/test_changes.py test/ros/node/test_stops.py -s -o faulthandler_timeout=0 $(ARGS)
 	$(BIN)/python -m sidepth_core.benchmarks.training_soak --steps $(STEPS)

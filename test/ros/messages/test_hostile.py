@@ -1,12 +1,11 @@
 """Any bytes in, defined behaviour out: messages of every wrong form against the conversion layer.
 
-A few hundred cases run here; `SIDEPTH_CASES=20000 pytest test/ros/messages/test_hostile.py` is `make soak`'s share.
+`make test` tries a few hundred of each, `make soak` ten thousand.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, LaserScan, PointCloud2
+from soak_cases import few_or_many
 
 from sidepth_core.errors import ConfigError, ImageFormatError
 from sidepth_core.rectify import rectification_maps
@@ -27,7 +27,7 @@ from sidepth_ros.messages.calibration import calibration_of
 from sidepth_ros.messages.conversions import decode_message, make_codec, stamp_ns
 from sidepth_ros.node.scale_inputs import ScaleInputs, _of_message
 
-CASES = int(os.environ.get('SIDEPTH_CASES', '200'))
+CASES = few_or_many(200, 10_000)
 """Messages tried by each test."""
 LARGEST = 4096
 """Pixels that an image may have here."""
