@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import cv2
 import lightning as L
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +28,7 @@ from sidepth_core.training.collapse import CollapseDetector
 from sidepth_core.training.module import DepthTraining
 from sidepth_core.training.objective import evaluate
 from sidepth_core.training.settings import WatchSettings
-from sidepth_core.visualisation import Panel, draw_depth, side_by_side
+from sidepth_core.visualisation import Panel, draw_depth, save_image, side_by_side
 
 LOG = logging.getLogger(__name__)
 
@@ -233,9 +232,7 @@ class Figures(StepCallback):
             return
         assert isinstance(module, DepthTraining)  # noqa: S101 - for the type checker
         figure = draw_clip(module, self._batch().to(module.device))
-        self._folder.mkdir(exist_ok=True)
-        name = f'step-{trainer.global_step:07d}.png'
-        cv2.imwrite(str(self._folder / name), cv2.cvtColor(figure, cv2.COLOR_RGB2BGR))
+        save_image(self._folder / f'step-{trainer.global_step:07d}.png', figure)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image('validation', figure, trainer.global_step, dataformats='HWC')
