@@ -6,6 +6,7 @@ import copy
 import logging
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -241,6 +242,13 @@ class Average(nn.Module):
         self.networks = Networks(*nets, networks.info)
         self.networks.load_state_dict(networks.state_dict())
         self.networks.requires_grad_(requires_grad=False).eval()
+        self._pairs: _Pairs | None = None
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Average:  # noqa: ANN401 - whatever torch moves tensors by
+        """Move to another device, where tensors are others."""
+        self._pairs = None
+        super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]  # torch does not annotate it
+        return self
 
     def train(self, mode: bool = True) -> Average:  # noqa: ARG002 - torch's own signature
         """Stay in evaluation mode, whatever the module around says."""
@@ -250,11 +258,31 @@ class Average(nn.Module):
     def follow(self, networks: Networks, step: int) -> None:
         """Move towards the networks; faster in the first steps, so that the random start is soon forgotten."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        own, other = self.networks.state_dict(), networks.state_dict()
-        floating = [name for name, tensor in own.items() if tensor.is_floating_point()]
-        torch._foreach_lerp_([own[name] for name in floating], [other[name] for name in floating], 1 - decay)
-        for name in own.keys() - set(floating):
-            own[name].copy_(other[name])
+        if self._pairs is None or self._pairs.networks is not networks:
+            self._pairs = _pairs(self.networks, networks)
+        torch._foreach_lerp_(self._pairs.own, self._pairs.other, 1 - decay)
+        for counter, counted in self._pairs.counters:
+            counter.copy_(counted)
+
+
+class _Pairs(NamedTuple):
+    """The tensors of averaged networks and of those that they follow.
+
+    Finding them anew for each step took 15 ms on a CPU, of networks with 2000 of them.
+    """
+
+    networks: Networks
+    own: list[Tensor]
+    other: list[Tensor]
+    counters: list[tuple[Tensor, Tensor]]
+
+
+def _pairs(average: Networks, networks: Networks) -> _Pairs:
+    """Return the tensors of both, those that are averaged and those that are counters."""
+    own, other = average.state_dict(), networks.state_dict()
+    floating = [name for name, tensor in own.items() if tensor.is_floating_point()]
+    counters = [(own[name], other[name]) for name in own.keys() - set(floating)]
+    return _Pairs(networks, [own[name] for name in floating], [other[name] for name in floating], counters)
 
 
 def native_bf16(device: torch.device) -> bool:

@@ -475,6 +475,12 @@ def test_the_average_follows_the_networks_and_forgets_the_start(networks: Networ
     start = average.networks.depth_net.decoder.head.bias.clone()
     average.follow(networks, step=1000)
     torch.testing.assert_close(average.networks.depth_net.decoder.head.bias, start + 0.5)
+    # In double precision all tensors are others.
+    average.double()
+    networks.double()
+    average.follow(networks, step=1000)
+    torch.testing.assert_close(average.networks.depth_net.decoder.head.bias, start.double() + 0.75)
+    networks.float()
     average.train()
     assert not average.networks.training
     assert not any(parameter.requires_grad for parameter in average.parameters())
