@@ -46,7 +46,7 @@ model:
   pose_height: 32
 objective: {{depth: 0.1}}
 optimiser: {{batch_size: {batch}, warmup_steps: 100}}
-watch: {{log_every: 1, validate_every: 1000, figure_every: 5000, save_every: 500}}
+watch: {{log_every: 1, validate_every: 1000, figure_every: 1000, save_every: 500}}
 """
 WARM_UP_SHARE = 1 / 6
 
