@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
@@ -71,6 +72,7 @@ class DepthNode(LifecycleNode):  # type: ignore[misc]  # rclpy is not followed
         self._recovery = Recovery()
         if self._settings.threads:
             torch.set_num_threads(self._settings.threads)
+            cv2.setNumThreads(self._settings.threads)
         self._streams: dict[str, Stream] = {}
         self._scale_inputs = ScaleInputs(self)
         self._broken_event = self.create_guard_condition(self._on_broken)

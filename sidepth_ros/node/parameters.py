@@ -101,7 +101,11 @@ class Settings:
     )
     device: str = parameter('auto', 'Where the network runs: auto, cpu, cuda or cuda:N.', read_only=True)
     threads: int = parameter(
-        0, 'CPU threads of the network; 0 leaves the choice to torch.', low=0, high=256, read_only=True
+        0,
+        'CPU threads of the network and of what is done with images; 0 leaves the choice to torch and OpenCV.',
+        low=0,
+        high=256,
+        read_only=True,
     )
 
     # Scale

@@ -25,8 +25,16 @@ def test_threads_sleep_unless_the_user_says_otherwise(monkeypatch: pytest.Monkey
     assert 'OMP_WAIT_POLICY' not in os.environ
 
 
+def test_opencv_s_threads_sleep_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('OPENCV_THREAD_POOL_ACTIVE_WAIT_WORKER', '100')
+    monkeypatch.delenv('OPENCV_THREAD_POOL_ACTIVE_WAIT_MAIN', raising=False)
+    let_threads_sleep()
+    assert os.environ['OPENCV_THREAD_POOL_ACTIVE_WAIT_WORKER'] == '100'
+    assert os.environ['OPENCV_THREAD_POOL_ACTIVE_WAIT_MAIN'] == '0'
+
+
 @pytest.mark.parametrize('module', ['sidepth_core.cli', 'sidepth_ros.node.main'])
-def test_commands_are_there_before_torch_is(module: str) -> None:
-    # OpenMP reads its environment when torch brings it in: set afterwards, it says nothing.
-    code = f'import sys, {module}; sys.exit("torch" in sys.modules)'
+def test_commands_are_there_before_torch_and_opencv_are(module: str) -> None:
+    # OpenMP and OpenCV read their environment when they are brought in: set afterwards, it says nothing.
+    code = f'import sys, {module}; sys.exit(not sys.modules.keys().isdisjoint(["torch", "cv2"]))'
     assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0
