@@ -11,11 +11,11 @@ import torch
 from std_msgs.msg import Header
 
 from sidepth_core.benchmarks.row import Request, Row
-from sidepth_core.depth_maps import RayCache, point_cloud
+from sidepth_core.depth_maps import RayCache, packed_rgb, point_cloud
 from sidepth_core.inference import DepthEstimator
 from sidepth_ros.benchmark.stage import camera_info, picture
 from sidepth_ros.messages import CalibrationCache, CloudBuffer, ImageBuffer, NumpyCodec, decode_message
-from sidepth_ros.node.camera_output import colour_at
+from sidepth_ros.node.camera_output import colour_of
 from sidepth_ros.node.model import Model, make_scale
 from sidepth_ros.node.parameters import Settings
 from sidepth_ros.node.processor import Processor, View
@@ -107,7 +107,7 @@ class Steps:
                 directions = self._rays(one.camera, stride, one.depth.device)
                 height, width, _ = directions.shape
                 out = buffer.room(height, width, 4)
-                points = point_cloud(one.depth[::stride, ::stride], directions, colour_at(one, stride), out)
+                points = point_cloud(one.depth[::stride, ::stride], directions, packed_rgb(colour_of(one), stride), out)
                 buffer.fill(header, points)
 
         self._timed('cloud and its message', clouds)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sidepth_core.colour_maps import colour_depth
-from sidepth_core.depth_maps import RayCache, point_cloud, to_millimetres
+from sidepth_core.depth_maps import RayCache, packed_rgb, point_cloud, to_millimetres
 from sidepth_core.scale import Scale
 from sidepth_ros.messages import CloudBuffer, ImageBuffer, camera_info_message, output_qos, overridable
 from sidepth_ros.node.parameters import Settings
@@ -83,10 +83,10 @@ class CameraOutput:
         """Return the organised cloud of an estimate, (h, w, 3 or 4) float32 in main memory, which `room` gives."""
         stride = settings.cloud_stride
         directions = self._rays(estimate.camera, stride, estimate.depth.device)
-        colour = colour_at(estimate, stride) if settings.cloud_fields == 'xyzrgb' else None
-        out = room(*directions.shape[:2], 3 if colour is None else 4)
+        packed = packed_rgb(colour_of(estimate), stride) if settings.cloud_fields == 'xyzrgb' else None
+        out = room(*directions.shape[:2], 3 if packed is None else 4)
         left = stride // estimate.stride
-        return point_cloud(estimate.depth[::left, ::left], directions, colour, out)
+        return point_cloud(estimate.depth[::left, ::left], directions, packed, out)
 
 
 def needed_stride(wanted: frozenset[str], settings: Settings) -> int:
@@ -105,23 +105,21 @@ def scale_message(scale: Scale, header: Header) -> Vector3Stamped:
     return message
 
 
-def colour_at(estimate: Estimate, stride: int = 1) -> Tensor:
-    """Return the colours of every stride-th pixel of an estimate's map, (3, h, w) uint8.
+def colour_of(estimate: Estimate) -> Tensor:
+    """Return the colours of an estimate's whole map, (3, h, w), as `packed_rgb` takes them.
 
     At the network's size they are those of the image that the network saw.
     """
     height, width = estimate.camera.height, estimate.camera.width
     image = estimate.image
-    if image.shape[-2:] != (height, width):
-        if estimate.seen.shape[-2:] == (height, width):
-            image = estimate.seen
-        elif image.device.type == 'cpu':  # where OpenCV is several times faster
-            pixels = cv2.resize(image.permute(1, 2, 0).numpy(), (width, height), interpolation=cv2.INTER_AREA)
-            image = torch.from_numpy(pixels).permute(2, 0, 1)
-        else:
-            image = F.interpolate(image[None].float(), size=(height, width), mode='area')[0] / 255
-    thin = image[:, ::stride, ::stride]
-    return thin if thin.dtype == torch.uint8 else (255 * thin).round().to(torch.uint8)
+    if image.shape[-2:] == (height, width):
+        return image
+    if estimate.seen.shape[-2:] == (height, width):
+        return estimate.seen
+    if image.device.type == 'cpu':  # where OpenCV is several times faster
+        pixels = cv2.resize(image.permute(1, 2, 0).numpy(), (width, height), interpolation=cv2.INTER_AREA)
+        return torch.from_numpy(pixels).permute(2, 0, 1)
+    return F.interpolate(image[None].float(), size=(height, width), mode='area')[0] / 255
 
 
 def _pixels(topic: str, estimate: Estimate, settings: Settings) -> Tensor | None:

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from sidepth_core.camera import Camera
-from sidepth_core.depth_maps import STRIP, RayCache, point_cloud, rays, resize_depth, to_millimetres
+from sidepth_core.depth_maps import STRIP, RayCache, packed_rgb, point_cloud, rays, resize_depth, to_millimetres
 from sidepth_core.errors import ConfigError
 
 CAMERA = Camera(width=60, height=40, fx=50.0, fy=55.0, cx=28.5, cy=21.25)
@@ -63,15 +63,12 @@ def test_cloud_made_in_strips_is_depth_times_rays(*, is_coloured: bool) -> None:
     generator = torch.Generator().manual_seed(0)
     depth = 1 + torch.rand(camera.height, camera.width, generator=generator)
     depth[3, 4], depth[STRIP, 5], depth[-1, -1] = math.nan, math.inf, -math.inf
-    size = (3, camera.height, camera.width)
-    colour = torch.randint(0, 256, size, dtype=torch.uint8, generator=generator) if is_coloured else None
+    packed = torch.rand(camera.height, camera.width, generator=generator) if is_coloured else None
     out = torch.full((camera.height, camera.width, 3 + is_coloured), -7.0)
-    assert point_cloud(depth, rays(camera), colour, out) is out
+    assert point_cloud(depth, rays(camera), packed, out) is out
     expected = torch.where(depth.isfinite(), depth, torch.nan)[..., None] * rays(camera)
     torch.testing.assert_close(out[..., :3], expected, rtol=0, atol=0, equal_nan=True)
-    if colour is not None:
-        red, green, blue = colour.int()
-        assert torch.equal(out[..., 3].contiguous().view(torch.int32), (red << 16) + (green << 8) + blue)
+    assert packed is None or torch.equal(out[..., 3], packed)
 
 
 @pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])
@@ -80,12 +77,19 @@ def test_points_without_a_depth_are_nan(value: float) -> None:
     assert cloud.isnan().all()
 
 
-def test_colour_travels_as_packed_rgb() -> None:
-    colour = torch.zeros(3, 40, 60, dtype=torch.uint8)
-    colour[:, 5, 6] = torch.tensor([1, 2, 255], dtype=torch.uint8)
-    cloud = point_cloud(torch.ones(40, 60), rays(CAMERA), colour)
-    assert cloud.shape == (40, 60, 4)
-    assert cloud[5, 6, 3].numpy().view(np.uint32) == (1 << 16) + (2 << 8) + 255
+@pytest.mark.parametrize('stride', [1, 2, 3])
+@pytest.mark.parametrize('layout', ['planes', 'pixels', 'padded rows', 'floating point'])
+def test_colour_is_packed_as_rgb_of_every_stride_th_pixel(layout: str, stride: int) -> None:
+    colour = torch.randint(0, 256, (3, 40, 61), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    red, green, blue = colour[:, ::stride, ::stride].int()
+    given = {
+        'planes': colour,
+        'pixels': colour.permute(1, 2, 0).contiguous().permute(2, 0, 1),
+        'padded rows': torch.cat([colour, colour], dim=-1).permute(1, 2, 0).contiguous()[:, :61].permute(2, 0, 1),
+        'floating point': colour / 255,
+    }[layout]
+    found = packed_rgb(given, stride).view(torch.int32)
+    assert torch.equal(found, (red << 16) + (green << 8) + blue)
 
 
 def test_rays_of_a_distorted_camera_are_refused() -> None:

@@ -16,7 +16,7 @@ pytest.importorskip('rclpy', reason='rclpy is not installed: `make setup` brings
 from ros_graph import write_checkpoint
 
 from sidepth_core.camera import Camera
-from sidepth_core.depth_maps import point_cloud, rays
+from sidepth_core.depth_maps import packed_rgb, point_cloud, rays
 from sidepth_core.scale import Scale
 from sidepth_ros.node.processor import Estimate
 from sidepth_ros.node.snapshot import list_checkpoints, save_snapshot
@@ -34,7 +34,7 @@ def estimate() -> Estimate:
 
 
 def test_snapshot_can_be_read_back(estimate: Estimate, tmp_path: Path) -> None:
-    points = point_cloud(estimate.depth, rays(CAMERA), estimate.image)
+    points = point_cloud(estimate.depth, rays(CAMERA), packed_rgb(estimate.image))
     folder = save_snapshot(tmp_path / 'deep' / 'one', estimate, points, {'frame_id': 'optical'})
     np.testing.assert_array_equal(np.load(folder / 'depth.npy'), estimate.depth.numpy())
     image = cv2.imread(str(folder / 'image.png'))[..., ::-1]
@@ -47,7 +47,7 @@ def test_snapshot_can_be_read_back(estimate: Estimate, tmp_path: Path) -> None:
 
 
 def test_cloud_file_holds_the_measured_points_with_their_colours(estimate: Estimate, tmp_path: Path) -> None:
-    points = point_cloud(estimate.depth, rays(CAMERA), estimate.image)
+    points = point_cloud(estimate.depth, rays(CAMERA), packed_rgb(estimate.image))
     folder = save_snapshot(tmp_path / 'one', estimate, points, {})
     head, body = (folder / 'cloud.ply').read_bytes().split(b'end_header\n')
     assert b'element vertex 47' in head
