@@ -21,19 +21,26 @@ STRIP = 32
 """Rows of a cloud that a CPU makes at a time: few enough to stay in its cache."""
 
 
-def resize_depth(depth: Tensor, height: int, width: int) -> Tensor:
+def resize_depth(depth: Tensor, height: int, width: int, out: Tensor | None = None) -> Tensor:
     """Resize depth maps (B, 1, h, w), all finite, to (B, 1, height, width).
 
     Convention: interpolated bilinearly in inverse depth, which is affine in the pixel on a plane, so that planes stay
     planes: ground and walls do not bend, as they would if depth itself were interpolated.
+
+    Args:
+        depth: The maps, float32.
+        height: Of the result, pixels.
+        width: Of the result, pixels.
+        out: Where to put a single map on a CPU, (height, width) float32, contiguous; None for new memory, or for the
+            map itself where it has that size.
     """
     if depth.shape[-2:] == (height, width):
-        return depth
+        return depth if out is None else out.copy_(depth[0, 0])[None, None]
     inverse = depth.reciprocal()
     if depth.device.type == 'cpu' and depth.shape[:2] == (1, 1) and not inverse.requires_grad:
         # OpenCV does the same seven times faster there.
-        resized = torch.from_numpy(cv2.resize(inverse[0, 0].numpy(), (width, height)))[None, None]
-        return resized.reciprocal_()
+        resized = cv2.resize(inverse[0, 0].numpy(), (width, height), dst=None if out is None else out.numpy())
+        return torch.from_numpy(resized)[None, None].reciprocal_()
     return F.interpolate(inverse, size=(height, width), mode='bilinear', align_corners=False).reciprocal()
 
 

@@ -59,8 +59,10 @@ class Steps:
         self._raw, self._jpeg = picture(size, 'raw'), picture(size, 'compressed')
         calibration = CalibrationCache()(camera_info(size), 'auto', '/image', rotate=True)
         image = decode_message(self._raw, NumpyCodec())
-        self._views = [View(str(index), image, calibration, 0) for index in range(count)]
-        self._images = [ImageBuffer('32FC1') for _ in self._views]
+        self._images = [ImageBuffer('32FC1') for _ in range(count)]
+        self._views = [
+            View(str(index), image, calibration, 0, room=buffer.room) for index, buffer in enumerate(self._images)
+        ]
         self._clouds = [CloudBuffer() for _ in self._views]
         self._rays = RayCache()
         self._spent_ms: dict[str, list[float]] = {}

@@ -277,6 +277,13 @@ class ImageBuffer:
     def __init__(self, encoding: str) -> None:
         self._message = Image(encoding=encoding, is_bigendian=0)
 
+    def room(self, height: int, width: int) -> Tensor:
+        """Return the memory of the next message's pixels, (height, width) float32: who fills it saves a copy.
+
+        What was there belongs to the last message.
+        """
+        return _room(self._message, (height, width), torch.float32)
+
     def fill(self, header: Header, pixels: Tensor) -> Image:
         """Return the message with these pixels, (H, W) or (H, W, C) on any device. It is valid until the next call."""
         message = self._message

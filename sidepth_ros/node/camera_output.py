@@ -21,15 +21,15 @@ from sidepth_ros.messages import CloudBuffer, ImageBuffer, camera_info_message, 
 from sidepth_ros.node.parameters import Settings
 from sidepth_ros.node.processor import Estimate
 
+DEPTH, INFO, POINTS, SCALE = 'depth/image', 'depth/camera_info', 'depth/points', 'depth/scale'
 IMAGES = {
-    'depth/image': '32FC1',
+    DEPTH: '32FC1',
     'depth/image_raw': '16UC1',
     'depth/image_color': 'rgb8',
     'depth/confidence': '32FC1',
     'depth/relative': '32FC1',
 }
 """The image topics with their encodings."""
-INFO, POINTS, SCALE = 'depth/camera_info', 'depth/points', 'depth/scale'
 SCALE_TOPICS = frozenset({SCALE})
 RELATIVE_TOPICS = frozenset({'depth/relative', 'depth/image_color', 'depth/confidence', INFO, SCALE})
 """What may be published of depth that has no metres yet."""
@@ -65,6 +65,10 @@ class CameraOutput:
     def wanted(self) -> frozenset[str]:
         """Return the topics that somebody subscribes to."""
         return frozenset(topic for topic, pub in self._publishers.items() if pub.get_subscription_count())
+
+    def room(self, height: int, width: int) -> Tensor:
+        """Return the memory of the next depth image, (height, width) float32; `publish` then need not copy it."""
+        return self._images[DEPTH].room(height, width)
 
     def publish(self, estimate: Estimate, header: Header, settings: Settings, wanted: frozenset[str]) -> None:
         """Publish an estimate on the topics that are wanted, under the header of its image."""
@@ -124,7 +128,7 @@ def colour_of(estimate: Estimate) -> Tensor:
 
 def _pixels(topic: str, estimate: Estimate, settings: Settings) -> Tensor | None:
     """Return the pixels of an image topic; None where there are none: no confidence in time, no relative depth."""
-    if topic == 'depth/image':
+    if topic == DEPTH:
         return estimate.depth
     if topic == 'depth/relative':
         return None if estimate.scale.metric else estimate.depth

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -49,6 +49,8 @@ class View(NamedTuple):
         wants_confidence: Whether somebody wants the confidence.
         stride: Every how many pixels of the depth map somebody wants, across and down.
         surroundings: What else is known of its scale; None where that is not measured.
+        room: Gives the main memory, (h, w) float32, that the map of this height and width is to lie in where it is made
+            on a CPU; what was there is no longer needed.
     """
 
     name: str
@@ -58,6 +60,7 @@ class View(NamedTuple):
     wants_confidence: bool = False
     stride: int = 1
     surroundings: Surroundings | None = None
+    room: Callable[[int, int], Tensor] = torch.empty
 
 
 class Estimate(NamedTuple):
@@ -255,8 +258,8 @@ class Processor:
         Later ones win, so that +inf never hides a pixel that was not measured.
         """
         thinned = (slice(None, None, view.stride),) * 2
-        full = resize_depth(coarse, *size)
         # Gates write into the map: it must not be the stabiliser's, nor a meter's.
+        full = resize_depth(coarse, *size, out=view.room(*size) if coarse.device.type == 'cpu' else None)
         gated = (full.clone() if full is coarse else full)[0, 0][thinned].contiguous()
         if settings.range_gate:
             gate_range(gated, settings.min_depth, settings.max_depth)

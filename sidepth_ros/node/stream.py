@@ -11,6 +11,7 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from sidepth_core.camera import Camera
 from sidepth_core.data.frames import Image
@@ -294,7 +295,7 @@ class DepthWorker:
             return None
         try:
             view = self._view(stream, arrival, settings, wants_confidence='depth/confidence' in wanted)
-            view = view._replace(stride=needed_stride(wanted, settings))
+            view = view._replace(stride=needed_stride(wanted, settings), room=partial(self._room, stream.output))
         except ImageSizeError as error:
             self._drop(stream, TOO_LARGE, str(error))
         except ImageFormatError as error:
@@ -325,6 +326,10 @@ class DepthWorker:
         header = frame.image.header
         around = self._around(header.frame_id, calibration.target, stamp_ns(header), settings)
         return View(stream.name, image, calibration, stamp_ns(header), wants_confidence, surroundings=around)
+
+    def _room(self, output: CameraOutput, height: int, width: int) -> Tensor:
+        """Return the memory of an output's next depth image, unless another worker has that by now."""
+        return torch.empty(height, width) if self._is_abandoned else output.room(height, width)
 
     def _publish(self, work: Work, estimate: Estimate, settings: Settings) -> None:
         if self._is_abandoned:

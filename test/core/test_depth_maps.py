@@ -36,6 +36,16 @@ def test_map_is_resized_on_a_cpu_as_torch_does_it(size: tuple[int, int]) -> None
     torch.testing.assert_close(resize_depth(depth, *size), 1 / expected, rtol=1e-5, atol=0)
 
 
+@pytest.mark.parametrize('size', [(90, 160), (24, 40)])
+def test_map_is_put_where_its_room_was_given(size: tuple[int, int]) -> None:
+    depth = 1 + 9 * torch.rand(1, 1, 24, 40, generator=torch.Generator().manual_seed(0))
+    room = torch.zeros(size)
+    resized = resize_depth(depth, *size, out=room)
+    assert resized.shape == (1, 1, *size)
+    assert resized.data_ptr() == room.data_ptr()
+    assert torch.equal(resized, resize_depth(depth, *size))
+
+
 def test_gradients_flow_through_a_resized_map() -> None:
     depth = torch.full((1, 1, 4, 6), 2.0, requires_grad=True)
     resize_depth(depth, 8, 12).sum().backward()

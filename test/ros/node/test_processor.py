@@ -18,6 +18,7 @@ from sidepth_core.checkpoint import CheckpointInfo
 from sidepth_core.depth_maps import rays
 from sidepth_core.rectify import distort, rectification_grid, rectified_camera
 from sidepth_core.scale import make_scale_source
+from sidepth_ros.messages import ImageBuffer
 from sidepth_ros.messages.calibration import Calibration
 from sidepth_ros.node.model import Model
 from sidepth_ros.node.parameters import Settings
@@ -91,7 +92,22 @@ def test_camera_follows_the_size_of_the_output(settings: dict[str, object], size
     assert estimate.depth.shape == size[::-1]
 
 
-@pytest.mark.parametrize('output', [{}, {'output_size': 'network'}, {'output_size': 'stride', 'output_stride': 3}])
+OUTPUTS = [{}, {'output_size': 'network'}, {'output_size': 'stride', 'output_stride': 3}]
+
+
+@pytest.mark.parametrize('output', OUTPUTS)
+def test_map_lies_in_the_memory_of_its_message_and_is_the_same_there(output: dict[str, object]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (96, 128), dtype=np.uint8)
+    settings = Settings(min_depth=3.0, max_depth=8.0, stabilise=True).changed(output)
+    buffer, processor, twin = ImageBuffer('32FC1'), Processor(), Processor()
+    for stamp in (0, 100_000_000):
+        there = processor([view(image, stamp=stamp)._replace(room=buffer.room)], make_model(), settings)[0].depth
+        elsewhere = twin([view(image, stamp=stamp)], make_model(), settings)[0].depth
+        assert torch.equal(there, elsewhere)
+        assert there.data_ptr() == buffer.room(*there.shape).data_ptr()
+
+
+@pytest.mark.parametrize('output', OUTPUTS)
 def test_map_for_a_thin_cloud_alone_is_a_part_of_the_whole_map(output: dict[str, object]) -> None:
     coarse = np.random.default_rng(0).integers(0, 256, (4, 5), dtype=np.uint8)
     image = cv2.resize(coarse, (128, 96), interpolation=cv2.INTER_CUBIC)
