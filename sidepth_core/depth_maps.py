@@ -17,8 +17,8 @@ from sidepth_core.errors import ConfigError
 MAX_MILLIMETRES = 65535
 """What 16 bits hold."""
 
-STRIP = 32
-"""Rows of a cloud that a CPU makes at a time: few enough to stay in its cache."""
+STRIP = 32768
+"""About so many points of a cloud a CPU makes at a time: few enough to stay in its cache."""
 
 
 def resize_depth(depth: Tensor, height: int, width: int, out: Tensor | None = None) -> Tensor:
@@ -124,10 +124,11 @@ def packed_rgb(colour: Tensor, stride: int = 1) -> Tensor:
 def _fill_in_strips(cloud: Tensor, depth_m: Tensor, directions: Tensor, packed: Tensor | None) -> None:
     """Fill a cloud (h, w, 3 or 4) on a CPU; arguments as point_cloud has them, all of the cloud's size."""
     across, down = directions[:1, :, 0], directions[:, :1, 1]  # a ray's x depends on its column, its y on its row
-    planes = torch.empty(3, STRIP, cloud.shape[1])
+    height = min(max(1, STRIP // cloud.shape[1]), len(depth_m))
+    planes = torch.empty(3, height, cloud.shape[1])
     interleaved = cloud.numpy()
-    for top in range(0, len(depth_m), STRIP):
-        rows = slice(top, min(top + STRIP, len(depth_m)))
+    for top in range(0, len(depth_m), height):
+        rows = slice(top, min(top + height, len(depth_m)))
         z = depth_m[rows]
         x_m, y_m, z_m = planes[:, : len(z)]
         torch.sub(z, z, out=z_m).add_(z)  # NaN where it is infinite

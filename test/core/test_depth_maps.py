@@ -69,10 +69,11 @@ def test_strided_cloud_holds_every_nth_point(stride: int) -> None:
 
 @pytest.mark.parametrize('is_coloured', [False, True])
 def test_cloud_made_in_strips_is_depth_times_rays(*, is_coloured: bool) -> None:
-    camera = Camera(50, 2 * STRIP + 6, 50.0, 55.0, 20.5, 31.25)
+    rows = STRIP // 50
+    camera = Camera(50, 2 * rows + 6, 50.0, 55.0, 20.5, 31.25)
     generator = torch.Generator().manual_seed(0)
     depth = 1 + torch.rand(camera.height, camera.width, generator=generator)
-    depth[3, 4], depth[STRIP, 5], depth[-1, -1] = math.nan, math.inf, -math.inf
+    depth[3, 4], depth[rows, 5], depth[-1, -1] = math.nan, math.inf, -math.inf
     packed = torch.rand(camera.height, camera.width, generator=generator) if is_coloured else None
     out = torch.full((camera.height, camera.width, 3 + is_coloured), -7.0)
     assert point_cloud(depth, rays(camera), packed, out) is out
