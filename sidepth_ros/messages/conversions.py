@@ -314,10 +314,11 @@ class CloudBuffer:
         names = ('x', 'y', 'z', 'rgb')[:channels]
         message.header = header
         message.height, message.width = int(height), int(width)
-        message.fields = [
-            PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
-            for index, name in enumerate(names)
-        ]
+        if len(message.fields) != channels:
+            message.fields = [
+                PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
+                for index, name in enumerate(names)
+            ]
         message.point_step = 4 * channels
         message.row_step = message.point_step * int(width)
         _store(message, points)

@@ -184,10 +184,13 @@ def test_map_that_is_no_whole_piece_of_memory_is_copied_right() -> None:
 
 
 def test_cloud_says_how_its_points_lie() -> None:
-    message = CloudBuffer().fill(Header(), torch.zeros(2, 3, 4))
-    assert [field.name for field in message.fields] == ['x', 'y', 'z', 'rgb']
+    buffer = CloudBuffer()
+    message = buffer.fill(Header(), torch.zeros(2, 3, 4))
+    assert [(field.name, field.offset) for field in message.fields] == [('x', 0), ('y', 4), ('z', 8), ('rgb', 12)]
     assert (message.point_step, message.row_step, len(message.data)) == (16, 48, 96)
-    assert CloudBuffer().fill(Header(), torch.zeros(2, 3, 3)).point_step == 12
+    message = buffer.fill(Header(), torch.zeros(2, 3, 3))
+    assert [(field.name, field.offset) for field in message.fields] == [('x', 0), ('y', 4), ('z', 8)]
+    assert message.point_step == 12
 
 
 def test_cloud_made_in_the_memory_of_its_message_is_not_copied() -> None:
