@@ -1,7 +1,8 @@
-"""Scale from driven distance: depth triangulated between two images, in metres, over the depth that is predicted.
+"""Scale from driven distance: depth seen from two places, in metres, over the depth that is predicted.
 
-Corners seen from two places fix the motion up to its length, and their depth in lengths of it; odometry gives the
-length. No network has to be trusted but the one that is measured.
+Corners fix the motion up to its length, and odometry gives the length. What each part of the image makes of the
+predicted depth then follows from comparing the images (see `sweep`): corners alone lie on what has texture, seldom on
+the road, and a network is off by other factors there. No network has to be trusted but the one that is measured.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from sidepth_core.camera import Camera
 from sidepth_core.data.frames import Image
 from sidepth_core.data.two_view import TwoViewGeometry, two_view_geometry
 from sidepth_core.scale.measurement import Measurement, Refusal
-from sidepth_core.scale.robust import INDEPENDENT, Floats, disagreement, evenly, ranks, spread_of, weighted_middle
+from sidepth_core.scale.robust import INDEPENDENT, Floats, disagreement, least_relative, middle_of, ranks, spread_of
+from sidepth_core.scale.sweep import Factors, swept_factors
 from sidepth_core.scale.travel import Travelled, TravelLog, angle_of
 
 MAX_WIDTH = 640
@@ -27,6 +29,13 @@ NOISE_PX = 0.3
 MAX_DEPTH_ERROR = 0.15
 """A corner whose depth is not known better than this share, for lack of parallax, is not used."""
 MIN_CORNERS = 20
+MIN_KNOWN = 0.5
+"""A part of the image of which the depth of less than this share is known is not asked."""
+MIN_PARTS = 30
+MIN_CLEAR = 0.3
+"""Where a smaller share of the image tells its factor by itself, the rest would only repeat it."""
+MAX_DEPTH_M = 80.0
+"""What is farther away is not asked: there is too little parallax, and sky."""
 MAX_SPREAD = 0.6
 """Beyond, triangulated and predicted depth have nothing to do with each other."""
 MAX_TURN = math.radians(20)
@@ -101,7 +110,14 @@ def measure_travel(
     if refusal is not None:
         return refusal
     distance_m = float(np.linalg.norm(T_before_now[:3, 3]))
-    return _ratio(seen, now, distance_m, travelled.std)
+    start = _of_corners(now, seen, distance_m)
+    if isinstance(start, Refusal):
+        return start
+    if T_body_camera is None or off_lines(seen, T_before_now, now.camera) > NOISE_PX:
+        T_before_now = np.asarray(np.linalg.inv(seen.T_now_before), np.float64)
+        T_before_now[:3, 3] *= distance_m
+    found = swept_factors(before.image, now.image, now.camera, now.depth, T_before_now, start)
+    return _of_parts(found, start, travelled.std)
 
 
 def _contradiction(seen: TwoViewGeometry, T_before_now: Floats, *, knows_mount: bool) -> Refusal | None:
@@ -121,7 +137,37 @@ def _contradiction(seen: TwoViewGeometry, T_before_now: Floats, *, knows_mount: 
     return None
 
 
-def _ratio(seen: TwoViewGeometry, now: Look, distance_m: float, distance_std: float) -> Measurement | Refusal:
+def off_lines(seen: TwoViewGeometry, T_before_now: Floats, camera: Camera) -> float:
+    """Return how far corners are off the epipolar lines of a motion, the median, pixels (Sampson's distance)."""
+    inverse = np.linalg.inv(camera.matrix)
+    x, y, z = T_before_now[:3, 3] / np.linalg.norm(T_before_now[:3, 3])
+    F = inverse.T @ np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]) @ T_before_now[:3, :3] @ inverse
+    first, second = (np.column_stack([px, np.ones(len(px))]) for px in (seen.before_px, seen.now_px))
+    line, back = second @ F.T, first @ F
+    slope = (line[:, :2] ** 2).sum(axis=1) + (back[:, :2] ** 2).sum(axis=1)
+    return float(np.median(np.abs((first * line).sum(axis=1)) / np.sqrt(np.maximum(slope, 1e-18))))
+
+
+def _of_parts(found: Factors, start: float, distance_std: float) -> Measurement | Refusal:
+    """Return the factor that suits the parts of an image best."""
+    near = found.depths * np.maximum(np.exp(found.logs), start) < MAX_DEPTH_M
+    seen = near & (found.shares > MIN_KNOWN)
+    used = seen & found.clear
+    if used.sum() < max(MIN_PARTS, MIN_CLEAR * seen.sum()):
+        return Refusal(UNSEEN, f'{int(used.sum())} of {int(seen.sum())} parts of the image tell')
+    logs = found.logs[used]
+    middle = least_relative(logs, found.shares[used])
+    spread = spread_of(logs, middle)
+    if spread > MAX_SPREAD:
+        return Refusal(OTHER_SHAPE, f'spread {spread:.0%}')
+    rows, columns = (axis.astype(np.float64) for axis in np.nonzero(used))
+    bias, _ = disagreement(logs, 3 * ranks(rows, 2) + ranks(columns, 3), MIN_PARTS // 6)
+    noise = spread / math.sqrt(INDEPENDENT)
+    return Measurement(math.exp(middle), math.hypot(noise, distance_std), bias)
+
+
+def _of_corners(now: Look, seen: TwoViewGeometry, distance_m: float) -> float | Refusal:
+    """Return the factor by corners alone: where they lie, on what has texture, others do not follow it."""
     T = seen.T_now_before
     points = seen.points @ T[:3, :3].T + T[:3, 3]
     away = np.linalg.norm(points, axis=1)
@@ -132,15 +178,7 @@ def _ratio(seen: TwoViewGeometry, now: Look, distance_m: float, distance_std: fl
     good = (points[:, 2] > 0) & (error < MAX_DEPTH_ERROR) & np.isfinite(predicted) & (predicted > 0)
     if good.sum() < MIN_CORNERS:
         return Refusal(UNSEEN, f'{int(good.sum())} corners have parallax enough')
-    logs = np.log(distance_m * points[good, 2] / predicted[good])
-    middle = weighted_middle(logs, evenly(seen.now_px[good], now.camera))
-    spread = spread_of(logs, middle)
-    if spread > MAX_SPREAD:
-        return Refusal(OTHER_SHAPE, f'spread {spread:.0%}')
-    parts = 3 * ranks(points[good, 2], 2) + ranks(seen.now_px[good, 0], 3)
-    bias, _ = disagreement(logs, parts, 5)
-    noise = spread / math.sqrt(min(len(logs), INDEPENDENT))
-    return Measurement(math.exp(middle), math.hypot(noise, distance_std), bias)
+    return distance_m * middle_of(points[good, 2] / predicted[good])
 
 
 def sample_depth(depth: npt.NDArray[np.float32], camera: Camera, pixels: Floats) -> Floats:

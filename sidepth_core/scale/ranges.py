@@ -16,6 +16,7 @@ from sidepth_core.scale.robust import (
     Floats,
     disagreement,
     evenly,
+    least_relative,
     middle_of,
     ranks,
     spread_of,
@@ -122,14 +123,17 @@ def measure_ranges(depth: Tensor, camera: Camera, ranges: Ranges, *, fit_shift: 
 
 def _scale(z: Floats, predicted: Floats, pixels: Floats, camera: Camera, shift: float) -> Measurement | Refusal:
     logs = np.log(z / predicted)
-    middle = weighted_middle(logs, evenly(pixels, camera))
+    weights = evenly(pixels, camera)
+    middle = weighted_middle(logs, weights)
     spread = spread_of(logs, middle)
     agreeing = float((np.abs(logs - middle) < AGREE).mean())
     if spread > MAX_SPREAD or agreeing < MIN_AGREEING:
         return Refusal(OTHER_SHAPE, f'spread {spread:.0%}, {agreeing:.0%} agree')
     bias, _ = disagreement(logs, 2 * ranks(pixels[:, 0], 3) + ranks(z, 2), 5)
     noise = spread / math.sqrt(min(len(logs), INDEPENDENT))
-    return Measurement(math.exp(middle), math.hypot(noise, SENSOR_STD), bias, shift)
+    near = np.abs(logs - middle) < MAX_SPREAD
+    factor = least_relative(logs[near], weights[near])
+    return Measurement(math.exp(factor), math.hypot(noise, SENSOR_STD), bias, shift)
 
 
 def _affine(x: Floats, y: Floats) -> float | None:

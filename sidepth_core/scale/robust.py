@@ -30,6 +30,19 @@ def weighted_middle(values: Floats, weights: Floats) -> float:
     return float(values[order][np.searchsorted(below, below[-1] / 2, side='right')])
 
 
+def least_relative(logs: Floats, weights: Floats) -> float:
+    """Return the logarithm of the factor on predicted depth that has the least mean relative error.
+
+    With f the factor that is right for a part and s that for all, |s d - f d| / (f d) = |s / f - 1|: the sum over parts
+    is least at the median of f in which each counts 1 / f.
+
+    Args:
+        logs: ln f, (N,), N > 0.
+        weights: How much each part counts, (N,).
+    """
+    return weighted_middle(logs, weights * np.exp(logs.min() - logs))
+
+
 def evenly(pixels: Floats, camera: Camera) -> Floats:
     """Return weights (N,) of pixels (N, 2) of a camera's image that make each part of it count the same.
 

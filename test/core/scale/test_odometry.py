@@ -10,6 +10,7 @@ from sidepth_core.camera import Camera
 from sidepth_core.data.synthetic import SyntheticSource
 from sidepth_core.data.synthetic.source import PERFECT
 from sidepth_core.data.tracks import rigid
+from sidepth_core.data.two_view import two_view_geometry
 from sidepth_core.scale import Measurement, Refusal, Report, TravelLog
 from sidepth_core.scale.odometry import (
     OTHER_DIRECTION,
@@ -21,6 +22,7 @@ from sidepth_core.scale.odometry import (
     Look,
     TravelMeter,
     measure_travel,
+    off_lines,
     sample_depth,
     small,
 )
@@ -89,6 +91,32 @@ def test_scale_needs_no_mount_while_the_robot_drives_straight(ride: Ride) -> Non
     found = measure_travel(ride.looks[0], ride.looks[2], ride.travelled(0, 2))
     assert isinstance(found, Measurement), found
     assert found.factor == pytest.approx(UNIT_M, rel=0.06)
+
+
+def test_scale_suits_the_road_as_well_as_what_has_corners(ride: Ride) -> None:
+    # Below the horizon a unit of depth is half of what it is above, where most corners are.
+    now = ride.looks[2]
+    depth = now.depth.copy()
+    depth[depth.shape[0] // 2 :] *= 2
+    found = measure_travel(ride.looks[0], now._replace(depth=depth), ride.travelled(0, 2), ride.T_body_camera)
+    assert isinstance(found, Measurement), found
+    truth = now.depth * np.float32(UNIT_M)
+    seen = np.isfinite(truth) & (truth < 80)
+    factors = (truth[seen] / depth[seen]).astype(np.float64)
+    errors = {s: float(np.abs(s / factors - 1).mean()) for s in np.geomspace(0.8, 2.2, 60)}
+    assert np.abs(found.factor / factors - 1).mean() < 1.1 * min(errors.values())
+    assert found.bias > 0.2, 'regions of the image disagree'
+
+
+def test_motion_that_corners_contradict_is_not_taken_from_odometry(ride: Ride) -> None:
+    before, now = ride.looks[0], ride.looks[2]
+    seen = two_view_geometry(before.image, now.image, CAMERA.matrix)
+    assert seen is not None
+    pose = ride.drive.pose
+    T = np.asarray(np.linalg.inv(pose(0.0)) @ pose(2 / RATE_HZ))
+    turned = rigid(np.array([[0.995, 0, 0.0998], [0, 1, 0], [-0.0998, 0, 0.995]]), [0, 0, 0])
+    assert off_lines(seen, T, CAMERA) < 0.3
+    assert off_lines(seen, np.asarray(T @ turned), CAMERA) > 1.0
 
 
 def test_depth_map_of_another_size_is_looked_up_in_the_right_place() -> None:
