@@ -31,7 +31,9 @@ from sidepth_core.scale import (
     TravelLog,
     mount_of,
 )
+from sidepth_core.scale.odometry import Look, measure_travel
 from sidepth_core.scale.ranges import measure_ranges
+from sidepth_core.scale.travel import Travelled
 
 Floats = npt.NDArray[np.float64]
 
@@ -214,7 +216,7 @@ def scan(moment: Scene, camera: Camera, rng: np.random.Generator) -> Ranges:
 
 
 def cost(device: torch.device) -> Iterator[Row]:
-    """Yield the processor time that a frame costs at 256x160."""
+    """Yield the processor time that a frame costs at 256x160, and a pair of images for odometry at 416x256."""
     drive, camera = Drive('street', FIRST_SEED), Camera.pinhole(*MAP_SIZE, 70)
     moment = next(moments(drive, camera, 1.0, 1))
     depth = torch.from_numpy(moment.truth_m.copy())[None].clamp(max=100).to(device)
@@ -225,11 +227,22 @@ def cost(device: torch.device) -> Iterator[Row]:
         'range': partial(measure_ranges, depth, camera, ranges),
     }
     for name, work in works.items():
-        work()
-        start = time.process_time()
-        for _ in range(200):
-            work()
-        took_ms = (time.process_time() - start) / 200 * 1e3
+        took_ms = _processor_ms(work, 200)
         yield Row(
             f'{name}: processor time a frame', took_ms, 'ms', wanted=f'up to {WANTED_MS:g} ms', met=took_ms <= WANTED_MS
         )
+    wide = Camera.pinhole(*IMAGE_SIZE, 70)
+    first, second = moments(drive, wide, 1.0, 2)
+    before, now = (Look(one.stamp_ns, one.image, wide, one.truth_m) for one in (first, second))
+    driven = Travelled(np.linalg.inv(first.T_world_camera) @ second.T_world_camera, SPEED_STD)
+    took_ms = _processor_ms(partial(measure_travel, before, now, driven, np.eye(4)), 20)
+    yield Row('odometry: processor time a pair of images', took_ms, 'ms')
+
+
+def _processor_ms(work: Callable[[], object], times: int) -> float:
+    """Return the processor time that something takes, milliseconds."""
+    work()
+    start = time.process_time()
+    for _ in range(times):
+        work()
+    return (time.process_time() - start) / times * 1e3
