@@ -50,7 +50,7 @@ class MeterSettings:
             the weights say nothing of it.
         fit_shift: Whether ranges fit a shift in inverse depth too.
         min_distance_m: Odometry is compared over no shorter way, metres.
-        interval_s: Pause between two such comparisons, seconds: each costs some ten milliseconds.
+        interval_s: Pause between two such comparisons, seconds: each costs some thirty milliseconds.
     """
 
     source: str
@@ -172,7 +172,7 @@ class ScaleMeter:
         if isinstance(found, Refusal):
             scale_filter.refuse(found)
         else:
-            # Ground, corners and beams are parts of the image: what is right for them may be wrong for the rest.
+            # What a source sees is a part of the image: what is right for it may be wrong for the rest.
             scale_filter.update(found._replace(bias=math.hypot(found.bias, SHARES[name] * self._shape_error)), stamp_ns)
 
     def scale(self, stamp_ns: int) -> Scale:

@@ -196,7 +196,7 @@ class TravelMeter:
 
     Args:
         min_distance_m: Shorter ways give no parallax worth measuring.
-        interval_s: Pause between two pairs, seconds: corners cost some ten milliseconds a pair.
+        interval_s: Pause between two pairs, seconds: each costs some thirty milliseconds.
     """
 
     def __init__(self, min_distance_m: float = 0.2, interval_s: float = 0.5) -> None:

@@ -15,7 +15,7 @@ INDEPENDENT = 20
 """Neighbouring pixels of a network err together: of hundreds of them so many count as independent."""
 
 PARTS = (8, 5)
-"""Parts of the image, across and down, that count the same in the scale, however many corners or beams lie in each."""
+"""Parts of the image, across and down, that count the same in the scale, however many beams lie in each."""
 
 
 def middle_of(values: Floats) -> float:
@@ -46,8 +46,7 @@ def least_relative(logs: Floats, weights: Floats) -> float:
 def evenly(pixels: Floats, camera: Camera) -> Floats:
     """Return weights (N,) of pixels (N, 2) of a camera's image that make each part of it count the same.
 
-    Corners crowd on what has texture, cars and windows, and seldom on the road, which fills more of the image; beams
-    crowd where a scanner has more of them.
+    Beams crowd where a scanner has more of them.
     """
     columns, rows = PARTS
     u, v = ((pixels + 0.5) * (columns / camera.width, rows / camera.height)).astype(np.int64).T
