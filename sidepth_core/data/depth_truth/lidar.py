@@ -19,6 +19,9 @@ Points = npt.NDArray[np.float64]
 MIN_DEPTH_M = 0.1
 """Nearer returns are the vehicle itself."""
 
+LARGEST_POINT = 1 << 20
+"""Bytes of a point; a cloud without points may claim any number, and numpy takes no more than 31 bits of them."""
+
 # sensor_msgs/PointField
 _DATATYPES = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 8: 'f8'}
 
@@ -62,6 +65,8 @@ def points_of_cloud(
     by_name = {name: (offset, datatype) for name, offset, datatype in fields}
     if not {'x', 'y', 'z'} <= by_name.keys() or any(by_name[axis][1] not in _DATATYPES for axis in 'xyz'):
         raise DatasetError(f'point cloud has fields {", ".join(by_name)}, expected numbers x, y, z')
+    if point_step > LARGEST_POINT:
+        raise DatasetError(f'point cloud has points of {point_step} bytes, expected at most {LARGEST_POINT}')
     end = max(by_name[axis][0] + np.dtype(_DATATYPES[by_name[axis][1]]).itemsize for axis in 'xyz')
     if end > point_step:
         raise DatasetError(f'point cloud has points of {point_step} bytes, but x, y, z end at byte {end}')

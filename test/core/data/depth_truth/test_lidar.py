@@ -64,6 +64,8 @@ def test_clouds_are_read_whatever_their_layout() -> None:
         points_of_cloud(xyz, 2, 1, 12, 24, swapped)
     with pytest.raises(DatasetError, match='points of 8 bytes, but x, y, z end at byte 12'):
         points_of_cloud(xyz, 1, 1, 8, 8, swapped)
+    with pytest.raises(DatasetError, match='points of 2147483648 bytes, expected at most'):
+        points_of_cloud(xyz, 0, 0, 1 << 31, 0, swapped)
 
 
 def test_raw_sweeps_are_read(tmp_path: Path) -> None:
