@@ -2,9 +2,10 @@
 
 With predicted poses the error scores depth and pose network together, and a pose network that adapts to a camera can
 hide that depth became flat. Here both networks' depth is judged with the same poses: true ones where known, and
-two-view poses with the length of the true ones or of each pose network's; where no two-view pose is found, those of
-both pose networks. For each depth the poses that fit it best count, and one factor on depth for the whole drive; where
-poses are in metres, that factor is the scale error of depth.
+two-view poses with the length of the true ones or, without those, with the length that either depth gives to the
+corners that show them; where no two-view pose is found, those of the pose networks. For each depth the poses that fit
+it best count, and one factor on depth for the whole drive; where poses are in metres, that factor is the scale error of
+depth.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy.typing as npt
 from sidepth_core.camera import Camera
 from sidepth_core.data.frames import DepthMap, Frame, Image
 from sidepth_core.data.tracks import rigid
-from sidepth_core.data.two_view import two_view_pose
+from sidepth_core.data.two_view import TwoViewGeometry, two_view_geometry
 from sidepth_core.evaluation.evaluated_model import EvaluatedModel
 from sidepth_core.evaluation.metrics import synthesis_error
 
@@ -80,15 +81,34 @@ def _pairs(frames: Sequence[Frame], models: Sequence[EvaluatedModel], *, in_metr
             continue
         if in_metres and (before.T_world_camera is None or now.T_world_camera is None):
             continue
-        poses = [model.pose(before.image, now.image) for model in models if model.pose_net is not None]
-        two_view = two_view_pose(before.image, now.image, now.camera.matrix)
-        if two_view is not None:
-            poses = [_as_long_as(pose, two_view) for pose in poses]
-        if before.T_world_camera is not None and now.T_world_camera is not None:
-            true = np.linalg.inv(now.T_world_camera) @ before.T_world_camera
-            poses = [true, *(_as_long_as(true, pose) for pose in poses)]
+        poses = _candidates(before, now, now.camera, models)
         if poses:
             yield _Pair(before.image, now.image, now.camera, tuple(poses))
+
+
+def _candidates(before: Frame, now: Frame, camera: Camera, models: Sequence[EvaluatedModel]) -> list[Pose]:
+    """Return the poses between two frames that depth is judged with."""
+    seen = two_view_geometry(before.image, now.image, camera.matrix)
+    if before.T_world_camera is not None and now.T_world_camera is not None:
+        true = np.linalg.inv(now.T_world_camera) @ before.T_world_camera
+        estimates = _predicted(before, now, models) if seen is None else [seen.T_now_before]
+        return [true, *(_as_long_as(true, pose) for pose in estimates)]
+    if seen is None:
+        return _predicted(before, now, models)
+    lengths = (_length_by(model.depth(now.image, camera), seen) for model in models)
+    return [rigid(seen.T_now_before[:3, :3], length * seen.T_now_before[:3, 3]) for length in lengths]
+
+
+def _predicted(before: Frame, now: Frame, models: Sequence[EvaluatedModel]) -> list[Pose]:
+    return [model.pose(before.image, now.image) for model in models if model.pose_net is not None]
+
+
+def _length_by(depth_m: DepthMap, seen: TwoViewGeometry) -> float:
+    """Return the length of a motion, as the depth of the corners that show it has it."""
+    distances = seen.points @ seen.T_now_before[2, :3] + seen.T_now_before[2, 3]
+    columns, rows = np.rint(seen.now_px).astype(int).T
+    there = (distances > 0) & (columns < depth_m.shape[1]) & (rows < depth_m.shape[0])
+    return float(np.median(depth_m[rows[there], columns[there]] / distances[there])) if there.any() else 0.0
 
 
 def _as_long_as(true: Pose, estimated: Pose) -> Pose:

@@ -214,7 +214,8 @@ def save_average(directory: Path, metrics: dict[str, float], *, module: DepthTra
     )
     if module.held_scale:
         info = module.held_scale.hold(networks, info)
-    save_checkpoint(directory, Checkpoint(networks.depth_net, networks.pose_net, info))
+    pose_net = networks.pose_net if networks.knows_motion else None
+    save_checkpoint(directory, Checkpoint(networks.depth_net, pose_net, info))
 
 
 def save_camera(folder: Path, camera: Camera | None, *, learns_depth: bool) -> tuple[str, ...]:

@@ -85,15 +85,19 @@ class Networks(nn.Module):
         pose_net: Motion between two.
         camera: The learned camera of clips without intrinsics.
         info: What the networks are.
+        knows_motion: Whether the pose network learned, or will: one that never does is not saved.
     """
 
-    def __init__(self, depth_net: DepthNetwork, pose_net: PoseNet, info: CheckpointInfo) -> None:
+    def __init__(
+        self, depth_net: DepthNetwork, pose_net: PoseNet, info: CheckpointInfo, *, knows_motion: bool = True
+    ) -> None:
         super().__init__()
         # Channels last: convolutions on tensor cores, on AMX and in oneDNN want it, and none is slower for it.
         self.depth_net = depth_net.to(memory_format=torch.channels_last)
         self.pose_net = pose_net.to(memory_format=torch.channels_last)
         self.camera = LearnedCamera()
         self.info = info
+        self.knows_motion = knows_motion
 
     def disparity(self, image: Tensor) -> Tensor:
         """Return sigma (B, 1, H, W) float32 of images (B, 3, H, W)."""
@@ -132,7 +136,8 @@ def make_networks(recipe: Recipe) -> Networks:
         fresh.recompute = recipe.model.recompute
         pose_net = PoseNet(info.pose_backbone, pretrained='hub' if pretrained == 'hub' else 'none', size=size)
         source = describe_weights(pretrained, info.backbone, recipe.model.pretrained_licence)
-        return Networks(fresh, pose_net, replace(info, pretrained=source))
+        info = replace(info, pretrained=source)
+        return Networks(fresh, pose_net, info, knows_motion=recipe.objective.train_pose)
     start = starting_checkpoint(recipe)
     info = recipe.model.describe(start.info)
     if warning := size_warning(start.info, (info.image_height, info.image_width)):
@@ -146,7 +151,7 @@ def make_networks(recipe: Recipe) -> Networks:
     kept = start.pose_net is not None and start.pose_net.backbone == info.pose_backbone
     pose_net = start.pose_net if start.pose_net is not None and kept else PoseNet(info.pose_backbone)
     pose_net.size = (info.pose_height, info.pose_width)
-    return Networks(depth_net, pose_net, info)
+    return Networks(depth_net, pose_net, info, knows_motion=kept or recipe.objective.train_pose)
 
 
 def _as_described(depth_net: DepthNetwork, info: CheckpointInfo) -> DepthNetwork:
@@ -239,7 +244,7 @@ class Average(nn.Module):
         super().__init__()
         self.decay = decay
         nets = copy.deepcopy((networks.depth_net, networks.pose_net))
-        self.networks = Networks(*nets, networks.info)
+        self.networks = Networks(*nets, networks.info, knows_motion=networks.knows_motion)
         self.networks.load_state_dict(networks.state_dict())
         self.networks.requires_grad_(requires_grad=False).eval()
         self._pairs: _Pairs | None = None

@@ -334,6 +334,14 @@ def test_without_odometry_corners_show_which_depth_is_flat(oracle: Oracle) -> No
     assert first.error < 0.8 * second.error
 
 
+def test_depth_is_judged_without_any_pose_network(oracle: Oracle) -> None:
+    layout, flat = Oracle('layout', oracle.estimator, None), Flat('flat', oracle.estimator, None)
+    bare = [replace(frame, T_world_camera=None) for frame in FRAMES[:4]]
+    first, second = fit_with_shared_poses(layout, flat, bare)
+    assert first.error < 0.8 * second.error
+    assert first.error == pytest.approx(fit_with_shared_poses(layout, oracle, bare)[0].error, rel=0.05)
+
+
 def test_a_true_path_tells_how_far_depth_is_from_metres(oracle: Oracle) -> None:
     near = Oracle('near', oracle.estimator, None)
     object.__setattr__(near, 'factor', 0.8)

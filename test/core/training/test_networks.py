@@ -10,8 +10,8 @@ import torch
 from sidepth_core.checkpoint import load_checkpoint
 from sidepth_core.errors import ConfigError
 from sidepth_core.models.backbones import make_encoder
-from sidepth_core.training.networks import make_networks
-from sidepth_core.training.settings import ModelSettings, Recipe
+from sidepth_core.training.networks import Average, make_networks
+from sidepth_core.training.settings import ModelSettings, ObjectiveSettings, Recipe
 
 BACKBONE = 'tf_efficientnet_lite0'
 
@@ -46,3 +46,13 @@ def test_a_start_goes_its_share_of_the_way_back_to_pretrained_weights(pretrained
 def test_a_share_without_weights_or_beyond_the_whole_is_refused(settings: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         ModelSettings(**settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ('checkpoint', 'train_pose', 'known'), [('base', False, False), ('base', True, True), ('small', False, True)]
+)
+def test_a_pose_network_that_never_learned_is_known_as_such(checkpoint: str, train_pose: bool, known: bool) -> None:
+    objective = ObjectiveSettings(two_view_pose=1.0, train_pose=train_pose)
+    networks = make_networks(Recipe(checkpoint=checkpoint, objective=objective))
+    assert networks.knows_motion is known
+    assert Average(networks, 0.9).networks.knows_motion is known
