@@ -21,10 +21,8 @@ from sidepth_ros.messages import (
     stamp_ns,
     watch,
 )
-from sidepth_ros.node.listening import Aside, Listener
 from sidepth_ros.node.statistics import Statistics
 
-NOT_RECEIVED = 'failure in receiving'
 IMAGE_TYPES: dict[str, type] = {'raw': Image, 'compressed': CompressedImage}
 
 
@@ -36,7 +34,7 @@ class CameraInput:
         prefix: '' or 'NAME/', before the topic names.
         transport: 'raw' or 'compressed'.
         statistics: Where everything is counted.
-        deliver: Called with each frame; like the others, in the thread that listens: it must be short.
+        deliver: Called with each frame, in the executor's thread: it must be short.
         jumped: Called when stamps went back in time.
         warn: Called with a sentence for the log.
     """
@@ -64,21 +62,15 @@ class CameraInput:
         self.info_topic = node.resolve_topic_name(f'{prefix}camera_info')
         self.incompatible: dict[str, str] = {}
         self._subscriptions: list[Subscription] = []
-        self._aside = Aside()
-        self._listener: Listener | None = None
 
     def subscribe(self) -> None:
         """Start to listen."""
         # camera_info first: an image that comes in between would have to wait for the next one.
         self._subscriptions.append(self._subscribe(CameraInfo, self.info_topic, self._on_info))
         self._subscriptions.append(self._subscribe(self.image_type, self.image_topic, self._on_image))
-        self._listener = Listener(self._node, self._subscriptions, self._on_failure)
 
     def unsubscribe(self) -> None:
         """Stop to listen; the newest camera_info stays known."""
-        if self._listener is not None:
-            self._listener.stop()
-            self._listener = None
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
@@ -99,7 +91,6 @@ class CameraInput:
                 input_qos(),
                 event_callbacks=watch(incompatible, on_lost),
                 qos_overriding_options=overridable(),
-                callback_group=self._aside,
             )
 
         try:
@@ -120,11 +111,6 @@ class CameraInput:
     def _on_info(self, message: CameraInfo) -> None:
         self._statistics.info_received(stamp_ns(message.header))
         self._pass_on(self._pairing.info(message))
-
-    def _on_failure(self, error: Exception) -> None:
-        detail = f'{type(error).__name__}: {error}'
-        if self._statistics.dropped(NOT_RECEIVED, detail):
-            self._warn(f'{self.image_topic}: {NOT_RECEIVED}: {detail}')
 
     def _pass_on(self, outcome: Outcome) -> None:
         if outcome.lost and self._statistics.dropped(outcome.lost, outcome.detail):

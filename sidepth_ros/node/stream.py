@@ -100,9 +100,9 @@ class Work(NamedTuple):
 
 
 class DepthWorker:
-    """The worker thread's side of the node: it decodes, estimates and publishes; who listens to cameras only delivers.
+    """The worker thread's side of the node: it decodes, estimates and publishes; the executor's side only delivers.
 
-    Threads: those that listen put arrivals into the mailbox, and only the worker takes them out, the newest of each
+    Threads: the executor's puts arrivals into the mailbox, and only the worker takes them out, the newest of each
     camera. An image is decoded once, by the thread that first asks for it: the worker, or the decoder before it does.
 
     Args:
@@ -184,14 +184,13 @@ class DepthWorker:
 
     def deliver(self, name: str, frame: Frame) -> None:
         """Take a frame for the next batch."""
-        mailbox, decoder = self._mailbox, self._decoder  # the executor may take them away meanwhile
-        if mailbox is None or decoder is None:
+        if self._mailbox is None or self._decoder is None:
             self._streams[name].statistics.dropped(REBUILDING)
             return
         arrival = self._arrival(frame)
-        if mailbox.put(name, arrival):
+        if self._mailbox.put(name, arrival):
             self._streams[name].statistics.dropped(REPLACED)
-        decoder.offer(name, arrival)
+        self._decoder.offer(name, arrival)
 
     def _arrival(self, frame: Frame) -> Arrival:
         """Return a frame whose image is decoded when somebody asks, by the settings of that moment."""

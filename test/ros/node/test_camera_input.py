@@ -10,8 +10,7 @@ import pytest
 pytest.importorskip('rclpy', reason='rclpy is not installed: `make setup` brings it, or source a ROS 2 install')
 
 from sidepth_ros.messages.quality_of_service import UnsupportedEventTypeError
-from sidepth_ros.node import camera_input
-from sidepth_ros.node.camera_input import NOT_RECEIVED, CameraInput
+from sidepth_ros.node.camera_input import CameraInput
 from sidepth_ros.node.statistics import Statistics
 
 
@@ -33,18 +32,6 @@ class NodeDouble:
 
     def destroy_subscription(self, subscription: str) -> None:
         del self.events[subscription]
-
-
-class ListenerDouble:
-    """Hears nothing: there is no middleware."""
-
-    def __init__(self, *_: object) -> None:
-        self.stop = lambda: None
-
-
-@pytest.fixture(autouse=True)
-def without_middleware(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(camera_input, 'Listener', ListenerDouble)
 
 
 def listen(node: NodeDouble, statistics: Statistics) -> CameraInput:
@@ -77,12 +64,3 @@ def test_policy_that_cannot_match_is_kept_by_topic_until_the_next_subscription()
     assert source.incompatible == {'/front/image': 'durability'}
     source.unsubscribe()
     assert source.incompatible == {}
-
-
-def test_failure_in_receiving_is_counted_and_told_once_in_a_while() -> None:
-    statistics, told = Statistics(), []
-    source = CameraInput(NodeDouble(), 'front/', 'raw', statistics, deliver=print, jumped=print, warn=told.append)
-    for _ in range(2):
-        source._on_failure(RuntimeError('cut message'))
-    assert statistics.report().dropped == {NOT_RECEIVED: 2}
-    assert told == ['/front/image: failure in receiving: RuntimeError: cut message']
