@@ -13,6 +13,8 @@ MAX_FAILURES = 10
 """So many failures within FAILURES_WITHIN_S end the loop: a fault of every message is not to be worked around."""
 FAILURES_WITHIN_S = 1.0
 LOG_EVERY_S = 5.0
+ENDING_S = 0.03
+"""A signal takes away what callbacks use a moment before the context says that it has ended."""
 
 
 def spin(executor: Executor, logger: RcutilsLogger) -> None:
@@ -29,6 +31,7 @@ def spin(executor: Executor, logger: RcutilsLogger) -> None:
             return
         except Exception:
             failures.append(time.monotonic())
+            time.sleep(ENDING_S)
             is_often = len(failures) == MAX_FAILURES and failures[-1] - failures[0] < FAILURES_WITHIN_S
             if is_often or not executor.context.ok():
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import Timer
 
 import pytest
 
@@ -68,4 +69,14 @@ def test_failure_that_the_end_of_the_context_causes_is_handed_on(node: Node) -> 
 
     node.create_timer(0.01, callback)
     with pytest.raises(RuntimeError, match='without a context'):
+        spin(spun(node), node.get_logger())
+
+
+def test_failure_a_moment_before_the_context_ends_is_handed_on_too(node: Node) -> None:
+    def callback() -> None:
+        Timer(0.005, node.context.shutdown).start()
+        raise RuntimeError('taken away')
+
+    node.create_timer(0.01, callback)
+    with pytest.raises(RuntimeError, match='taken away'):
         spin(spun(node), node.get_logger())
