@@ -28,21 +28,19 @@ from sidepth_ros.fastdds import profile_environment, shared_memory_profile
 ABOUT = """\
 One process sends images and listens; another one is the node, with one thread for its network. Latency is from an
 image's stamp to its depth at the listener, delivery included. Overhead is the node's processor time for an image (all
-its threads, those of DDS among them) less that of the network alone, which runs as often as images come: receiving,
-decoding, resizing, gates, cloud, messages and sending. `p50 ms` is the median of what the node's own clock says of its
-work beside the network, which receiving and sending in other threads are no part of. `processor` is the share of one
-core that the node takes. The plain node has the same network, and copies, `tobytes()` and a NumPy cloud around it. With
+its threads, those of DDS among them) less that of the network alone, measured before and after: receiving, decoding,
+resizing, gates, cloud, messages and sending. `p50 ms` is the median of what the node's own clock says of its work
+beside the network, which receiving and sending in other threads are no part of. `processor` is the share of one core
+that the node takes. The plain node has the same network, and copies, `tobytes()` and a NumPy cloud around it. With
 several cameras, images of 640x480 come ten times a second from each; one process has as many threads for its network
 as there are cores, each of several processes its share of them.
 """
 
 SIZES = ((640, 480), (1280, 720))
-CURVE, CURVE_HZ = ((320, 240), (640, 480), (1280, 720), (1920, 1080)), 5.0
+CURVE = ((320, 240), (640, 480), (1280, 720), (1920, 1080))
 BOTH = ('depth/image', 'depth/points')
 LISTENING = {'nobody listens': (), 'depth': BOTH[:1], 'depth and cloud': BOTH, 'depth and cloud, two of each': 2 * BOTH}
 TRANSPORTS = ('raw', 'compressed')
-RATE_HZ = 10.0
-"""Of the images that overhead is measured with."""
 RATES_HZ = (15.0, 30.0)
 OWN_CLOCK = 'beside the network per batch p50 [ms]'
 """What the node itself says, in diagnostics."""
@@ -99,15 +97,15 @@ def plain_node(folder: Path, output: str, transport: str = 'raw') -> Iterator[No
 def overhead(request: Request, folder: Path, seconds: float) -> Iterator[Row]:
     """Yield what 1280x720 rgb8 costs beside the network, in the plain node and in ours."""
     for output in ('network', 'full'):
-        before_ms = network_ms(request, RATE_HZ)
+        before_ms = network_ms(request)
         with closing(Stage()) as stage, plain_node(folder, output) as peer:
             plain = heard(stage, peer, seconds)
         parameters = (f'output_size:={output}', 'cloud_stride:=2')
         with closing(Stage()) as stage, depth_node(request, folder, *parameters) as node:
             ours = heard(stage, node, seconds)
             own_clock_ms = stage.told(OWN_CLOCK)
-        alone_ms = (before_ms + network_ms(request, RATE_HZ)) / 2
-        what = f'overhead, 1280x720 rgb8 at {RATE_HZ:g} Hz, {output}-size depth and stride-2 cloud'
+        alone_ms = (before_ms + network_ms(request)) / 2
+        what = f'overhead, 1280x720 rgb8 at 10 Hz, {output}-size depth and stride-2 cloud'
         plain_ms, ours_ms = plain.cpu_ms - alone_ms, ours.cpu_ms - alone_ms
         note = f'beside {alone_ms:.0f} ms of network'
         yield Row(f'{what}, plain node', plain_ms, 'ms', note=note, figures={'p50 ms': math.nan})
@@ -117,16 +115,14 @@ def overhead(request: Request, folder: Path, seconds: float) -> Iterator[Row]:
         yield Row(what, ours_ms, 'ms', 'plain', ratio, f'at most {limit:g} ms and a third', met, figures=figures)
 
 
-def network_ms(request: Request, rate_hz: float) -> float:
-    """Return the median processor time of the network alone for an image of 1280x720, on one thread, at a rate."""
+def network_ms(request: Request) -> float:
+    """Return the median processor time of the network alone for an image of 1280x720, on one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     estimator = DepthEstimator.load(request.checkpoint, device='cpu', engine='channels_last')
     image, focal_px = torch.zeros(1, 3, *estimator.network_size((720, 1280)), dtype=torch.uint8), torch.ones(1)
     times = []
-    first = time.monotonic()
-    for count in range(15):
-        time.sleep(max(0.0, first + count / rate_hz - time.monotonic()))
+    for _ in range(15):
         start = time.thread_time()
         estimator.depth(image, focal_px)
         times.append((time.thread_time() - start) * 1e3)
@@ -138,7 +134,7 @@ def heard(stage: Stage, node: Node, seconds: float) -> Window:
     """Return a window with depth and cloud of 1280x720 listened to."""
     stage.listen(LISTENING['depth and cloud'])
     stage.wait_until_heard(node.log)
-    window = stage.run(node.pid, (1280, 720), RATE_HZ, seconds)
+    window = stage.run(node.pid, (1280, 720), 10.0, seconds)
     if not window.latencies_ms:
         raise SidepthError(f'no depth was heard from the node: {node.log.read_text(encoding="utf-8")[-500:]!r}')
     return window
@@ -149,7 +145,7 @@ def conditions(request: Request, folder: Path, seconds: float) -> Iterator[Row]:
 
     The plain node stands beside where depth and cloud are listened to.
     """
-    alone_ms = {rate_hz: network_ms(request, rate_hz) for rate_hz in RATES_HZ}
+    alone_ms = network_ms(request)
     for transport in TRANSPORTS:
         parameters = (f'image_transport:={transport}', 'cloud_stride:=2')
         with closing(Stage(transport=transport)) as stage, depth_node(request, folder, *parameters) as node:
@@ -159,12 +155,7 @@ def conditions(request: Request, folder: Path, seconds: float) -> Iterator[Row]:
 
 
 def _windows(
-    stage: Stage,
-    node: Node,
-    transport: str,
-    listening: Mapping[str, Sequence[str]],
-    alone_ms: Mapping[float, float],
-    seconds: float,
+    stage: Stage, node: Node, transport: str, listening: Mapping[str, Sequence[str]], alone_ms: float, seconds: float
 ) -> Iterator[Row]:
     stage.listen(BOTH)
     stage.wait_until_heard(node.log)
@@ -172,18 +163,18 @@ def _windows(
         for who, topics in listening.items():
             stage.listen(topics)
             window = stage.run(node.pid, (width, height), rate_hz, seconds)
-            yield latency_row(f'{width}x{height} {transport}, {rate_hz:g} Hz, {who}', window, alone_ms[rate_hz])
+            yield latency_row(f'{width}x{height} {transport}, {rate_hz:g} Hz, {who}', window, alone_ms)
 
 
 def pixels(request: Request, folder: Path, seconds: float) -> Iterator[Row]:
     """Yield the latency of images of growing size, at five a second."""
-    alone_ms = network_ms(request, CURVE_HZ)
+    alone_ms = network_ms(request)
     with closing(Stage()) as stage, depth_node(request, folder, 'cloud_stride:=2') as node:
         stage.listen(LISTENING['depth'])
         stage.wait_until_heard(node.log)
         for width, height in CURVE:
-            window = stage.run(node.pid, (width, height), CURVE_HZ, seconds)
-            yield latency_row(f'{LATENCY} {width}x{height} raw, {CURVE_HZ:g} Hz, depth', window, alone_ms)
+            window = stage.run(node.pid, (width, height), 5.0, seconds)
+            yield latency_row(f'{LATENCY} {width}x{height} raw, 5 Hz, depth', window, alone_ms)
 
 
 def cameras(request: Request, folder: Path, seconds: float) -> Iterator[Row]:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-import cv2
 import torch
 from std_msgs.msg import Header
 
@@ -31,9 +30,8 @@ Result = TypeVar('Result')
 
 def profile(request: Request) -> Iterator[Row]:
     """Yield the processor time of each step of a batch, on one thread, for one large and for four small images."""
-    threads = torch.get_num_threads(), cv2.getNumThreads()
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    cv2.setNumThreads(1)
     try:
         for count, (width, height) in CASES:
             steps = Steps(request, count, (width, height)).medians_ms()
@@ -41,8 +39,7 @@ def profile(request: Request) -> Iterator[Row]:
                 what = f'processor time of {count} x {width}x{height}, full-size depth and stride-2 cloud: {step}'
                 yield Row(what, spent_ms, 'ms', figures={'ms an image': spent_ms / count})
     finally:
-        torch.set_num_threads(threads[0])
-        cv2.setNumThreads(threads[1])
+        torch.set_num_threads(threads)
 
 
 class Steps:
