@@ -5,35 +5,31 @@ from __future__ import annotations
 import json
 import math
 import os
-import statistics
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from sidepth_core.benchmarks.inference import cores
 from sidepth_core.benchmarks.row import Request, Row
 from sidepth_core.errors import SidepthError
-from sidepth_core.inference import DepthEstimator
 from sidepth_ros.benchmark.profile import profile
-from sidepth_ros.benchmark.stage import SETTLE_S, Stage, Window, memory_mib, processor_s
+from sidepth_ros.benchmark.stage import NETWORK_CLOCK, SETTLE_S, Stage, Window, memory_mib, processor_s
 from sidepth_ros.demo.processes import process
 from sidepth_ros.fastdds import profile_environment, shared_memory_profile
 
 ABOUT = """\
 One process sends images and listens; another one is the node, with one thread for its network. Latency is from an
 image's stamp to its depth at the listener, delivery included. Overhead is the node's processor time for an image (all
-its threads, those of DDS among them) less that of the network alone, measured before and after: receiving, decoding,
-resizing, gates, cloud, messages and sending. `p50 ms` is the median of what the node's own clock says of its work
-beside the network, which receiving and sending in other threads are no part of. `processor` is the share of one core
-that the node takes. The plain node has the same network, and copies, `tobytes()` and a NumPy cloud around it. With
-several cameras, images of 640x480 come ten times a second from each; one process has as many threads for its network
-as there are cores, each of several processes its share of them.
+its threads, those of DDS among them) less what its network takes there, by the node's own clock, the median: what is
+left is receiving, decoding, resizing, gates, cloud, messages and sending. `p50 ms` is the median of what the same clock
+says of its work beside the network, which receiving and sending in other threads are no part of. `processor` is the
+share of one core that the node takes. The plain node has the same network, and copies, `tobytes()` and a NumPy cloud
+around it. With several cameras, images of 640x480 come ten times a second from each; one process has as many threads
+for its network as there are cores, each of several processes its share of them.
 """
 
 SIZES = ((640, 480), (1280, 720))
@@ -97,17 +93,13 @@ def plain_node(folder: Path, output: str, transport: str = 'raw') -> Iterator[No
 def overhead(request: Request, folder: Path, seconds: float) -> Iterator[Row]:
     """Yield what 1280x720 rgb8 costs beside the network, in the plain node and in ours."""
     for output in ('network', 'full'):
-        before_ms = network_ms(request)
         with closing(Stage()) as stage, plain_node(folder, output) as peer:
-            plain = heard(stage, peer, seconds)
+            plain_ms, network_ms, _ = heard(stage, peer, seconds)
         parameters = (f'output_size:={output}', 'cloud_stride:=2')
         with closing(Stage()) as stage, depth_node(request, folder, *parameters) as node:
-            ours = heard(stage, node, seconds)
-            own_clock_ms = stage.told(OWN_CLOCK)
-        alone_ms = (before_ms + network_ms(request)) / 2
+            ours_ms, _, own_clock_ms = heard(stage, node, seconds)
         what = f'overhead, 1280x720 rgb8 at 10 Hz, {output}-size depth and stride-2 cloud'
-        plain_ms, ours_ms = plain.cpu_ms - alone_ms, ours.cpu_ms - alone_ms
-        note = f'beside {alone_ms:.0f} ms of network'
+        note = f'beside {network_ms:.0f} ms of network'
         yield Row(f'{what}, plain node', plain_ms, 'ms', note=note, figures={'p50 ms': math.nan})
         ratio, limit = ours_ms / plain_ms, WANTED_MS[output]
         met = bool(ours_ms <= limit and ratio <= WANTED_RATIO)
@@ -115,29 +107,15 @@ def overhead(request: Request, folder: Path, seconds: float) -> Iterator[Row]:
         yield Row(what, ours_ms, 'ms', 'plain', ratio, f'at most {limit:g} ms and a third', met, figures=figures)
 
 
-def network_ms(request: Request) -> float:
-    """Return the median processor time of the network alone for an image of 1280x720, on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    estimator = DepthEstimator.load(request.checkpoint, device='cpu', engine='channels_last')
-    image, focal_px = torch.zeros(1, 3, *estimator.network_size((720, 1280)), dtype=torch.uint8), torch.ones(1)
-    times = []
-    for _ in range(15):
-        start = time.thread_time()
-        estimator.depth(image, focal_px)
-        times.append((time.thread_time() - start) * 1e3)
-    torch.set_num_threads(threads)
-    return statistics.median(times)
-
-
-def heard(stage: Stage, node: Node, seconds: float) -> Window:
-    """Return a window with depth and cloud of 1280x720 listened to."""
+def heard(stage: Stage, node: Node, seconds: float) -> tuple[float, float, float]:
+    """Return overhead, network and own clock, milliseconds, while depth and cloud of 1280x720 are listened to."""
     stage.listen(LISTENING['depth and cloud'])
     stage.wait_until_heard(node.log)
     window = stage.run(node.pid, (1280, 720), 10.0, seconds)
     if not window.latencies_ms:
         raise SidepthError(f'no depth was heard from the node: {node.log.read_text(encoding="utf-8")[-500:]!r}')
-    return window
+    network_ms = stage.told(NETWORK_CLOCK)
+    return window.cpu_ms - network_ms, network_ms, stage.told(OWN_CLOCK)
 
 
 def conditions(request: Request, folder: Path, seconds: float) -> Iterator[Row]:
@@ -145,17 +123,16 @@ def conditions(request: Request, folder: Path, seconds: float) -> Iterator[Row]:
 
     The plain node stands beside where depth and cloud are listened to.
     """
-    alone_ms = network_ms(request)
     for transport in TRANSPORTS:
         parameters = (f'image_transport:={transport}', 'cloud_stride:=2')
         with closing(Stage(transport=transport)) as stage, depth_node(request, folder, *parameters) as node:
-            yield from _windows(stage, node, transport, LISTENING, alone_ms, seconds)
+            yield from _windows(stage, node, transport, LISTENING, seconds)
         with closing(Stage(transport=transport)) as stage, plain_node(folder, 'full', transport) as peer:
-            yield from _windows(stage, peer, transport, {'depth and cloud, plain node': BOTH}, alone_ms, seconds)
+            yield from _windows(stage, peer, transport, {'depth and cloud, plain node': BOTH}, seconds)
 
 
 def _windows(
-    stage: Stage, node: Node, transport: str, listening: Mapping[str, Sequence[str]], alone_ms: float, seconds: float
+    stage: Stage, node: Node, transport: str, listening: Mapping[str, Sequence[str]], seconds: float
 ) -> Iterator[Row]:
     stage.listen(BOTH)
     stage.wait_until_heard(node.log)
@@ -163,18 +140,17 @@ def _windows(
         for who, topics in listening.items():
             stage.listen(topics)
             window = stage.run(node.pid, (width, height), rate_hz, seconds)
-            yield latency_row(f'{width}x{height} {transport}, {rate_hz:g} Hz, {who}', window, alone_ms)
+            yield latency_row(f'{width}x{height} {transport}, {rate_hz:g} Hz, {who}', window, stage.told(NETWORK_CLOCK))
 
 
 def pixels(request: Request, folder: Path, seconds: float) -> Iterator[Row]:
     """Yield the latency of images of growing size, at five a second."""
-    alone_ms = network_ms(request)
     with closing(Stage()) as stage, depth_node(request, folder, 'cloud_stride:=2') as node:
         stage.listen(LISTENING['depth'])
         stage.wait_until_heard(node.log)
         for width, height in CURVE:
             window = stage.run(node.pid, (width, height), 5.0, seconds)
-            yield latency_row(f'{LATENCY} {width}x{height} raw, 5 Hz, depth', window, alone_ms)
+            yield latency_row(f'{LATENCY} {width}x{height} raw, 5 Hz, depth', window, stage.told(NETWORK_CLOCK))
 
 
 def cameras(request: Request, folder: Path, seconds: float) -> Iterator[Row]:
@@ -235,17 +211,17 @@ def answered(stage: Stage, nodes: Sequence[Node], seconds: float) -> Answered:
     return Answered(count / seconds, 1e3 * cpu_s / max(1, count), sum(memory_mib(node.pid) for node in nodes))
 
 
-def latency_row(what: str, window: Window, alone_ms: float) -> Row:
+def latency_row(what: str, window: Window, network_ms: float) -> Row:
     """Return a window as a row: the median latency with all else beside it.
 
     Args:
         what: The condition.
         window: What was seen.
-        alone_ms: Processor time of the network alone.
+        network_ms: What the network takes of an image's processor time.
     """
     p50, p95, p99 = percentiles(window.latencies_ms)
     dropped = window.sent - len(window.latencies_ms) if window.latencies_ms else math.nan
-    beside_ms = window.cpu_ms - alone_ms if window.latencies_ms else math.nan
+    beside_ms = window.cpu_ms - network_ms if window.latencies_ms else math.nan
     figures = {'p95': p95, 'p99': p99, 'dropped': dropped, 'processor': window.cpu_s / window.seconds}
     return Row(what, p50, 'ms', figures={**figures, 'overhead ms': beside_ms})
 

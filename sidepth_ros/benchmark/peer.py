@@ -7,7 +7,10 @@ messages over with `tobytes()`. The benchmark runs it beside the depth node; it 
 from __future__ import annotations
 
 import array
+import statistics
 import sys
+import time
+from collections import deque
 from collections.abc import Sequence
 
 import cv2
@@ -15,12 +18,14 @@ import numpy as np
 import numpy.typing as npt
 import rclpy
 import torch
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from sidepth_core.inference import DepthEstimator
+from sidepth_ros.benchmark.stage import NETWORK_CLOCK
 from sidepth_ros.tools.executable import run_node
 
 Floats = npt.NDArray[np.float32]
@@ -43,6 +48,9 @@ class Peer:
         self._estimator = DepthEstimator.load(engine='channels_last', device='cpu')
         self._depths = node.create_publisher(Image, 'depth/image', 1)
         self._clouds = node.create_publisher(PointCloud2, 'depth/points', 1)
+        self._diagnostics = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self._network_ms: deque[float] = deque(maxlen=100)
+        node.create_timer(1.0, self._tell)
         kind = CompressedImage if compressed else Image
         node.create_subscription(kind, 'image', self._on_image, qos_profile_sensor_data)
 
@@ -56,7 +64,9 @@ class Peer:
         height, width = self._estimator.network_size(image.shape[:2])
         small = cv2.resize(image.astype(np.float32) / 255, (width, height), interpolation=cv2.INTER_AREA)
         pixels = torch.from_numpy(small).permute(2, 0, 1)[None]
+        start = time.perf_counter()
         depth = self._estimator.depth(pixels, torch.tensor([FOCAL_PX]), (height, width))[0, 0].numpy()
+        self._network_ms.append(1e3 * (time.perf_counter() - start))
         if self._full:
             depth = cv2.resize(depth, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         depth = np.where(depth > 80, np.inf, np.where(depth < 0.1, -np.inf, depth)).astype(np.float32)
@@ -65,6 +75,12 @@ class Peer:
         out.step, out.data = 4 * depth.shape[1], array.array('B', depth.tobytes())
         self._depths.publish(out)
         self._clouds.publish(self._cloud(message.header, FOCAL_PX * depth.shape[1] / image.shape[1], depth, colours))
+
+    def _tell(self) -> None:
+        """Say what the network takes, as the depth node does."""
+        if self._network_ms:
+            value = KeyValue(key=NETWORK_CLOCK, value=f'{statistics.median(self._network_ms):.1f}')
+            self._diagnostics.publish(DiagnosticArray(status=[DiagnosticStatus(name='peer', values=[value])]))
 
     def _cloud(self, header: Header, focal: float, depth: Floats, colours: npt.NDArray[np.uint8]) -> PointCloud2:
         height, width = depth.shape

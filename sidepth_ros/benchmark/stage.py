@@ -26,6 +26,8 @@ SETTLE_S = 1.0
 """So long images flow before anything counts."""
 START_S = 180.0
 """How long a node may take to be ready."""
+NETWORK_CLOCK = 'network per batch p50 [ms]'
+"""What a node says of its network in diagnostics, the plain one too."""
 
 
 class Window(NamedTuple):

@@ -20,6 +20,7 @@ from sidepth_ros.messages.quality_of_service import (
     output_qos,
     overridable,
     policy_name,
+    unwatched,
     watch,
 )
 from sidepth_ros.messages.serialized import restamped, serialized_stamp_ns
@@ -49,5 +50,6 @@ __all__ = [
     'restamped',
     'serialized_stamp_ns',
     'stamp_ns',
+    'unwatched',
     'watch',
 ]

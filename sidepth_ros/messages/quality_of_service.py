@@ -9,9 +9,9 @@ from rclpy.qos import HistoryPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolic
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 try:
-    from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
+    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks, UnsupportedEventTypeError
 except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
+    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks, UnsupportedEventTypeError
 
 
 def input_qos(depth: int = 1) -> QoSProfile:
@@ -36,8 +36,16 @@ def policy_name(kind: int) -> str:
 
 
 def watch(incompatible: Callable[[Any], None], lost: Callable[[Any], None] | None) -> SubscriptionEventCallbacks:
-    """Return the event callbacks of a subscription."""
-    return SubscriptionEventCallbacks(incompatible_qos=incompatible, message_lost=lost)
+    """Return the event callbacks of a subscription: these, and none that rclpy adds by itself.
+
+    The executor looks at each event of each topic for every message, and diagnostics say which types do not match.
+    """
+    return SubscriptionEventCallbacks(incompatible_qos=incompatible, message_lost=lost, use_default_callbacks=False)
 
 
-__all__ = ['UnsupportedEventTypeError', 'input_qos', 'output_qos', 'overridable', 'policy_name', 'watch']
+def unwatched() -> PublisherEventCallbacks:
+    """Return the event callbacks of a publisher: none, for the same reason; its subscribers' own say what they miss."""
+    return PublisherEventCallbacks(use_default_callbacks=False)
+
+
+__all__ = ['UnsupportedEventTypeError', 'input_qos', 'output_qos', 'overridable', 'policy_name', 'unwatched', 'watch']

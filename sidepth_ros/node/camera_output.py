@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from sidepth_core.colour_maps import colour_depth
 from sidepth_core.depth_maps import RayCache, packed_rgb, point_cloud, to_millimetres
 from sidepth_core.scale import Scale
-from sidepth_ros.messages import CloudBuffer, ImageBuffer, camera_info_message, output_qos, overridable
+from sidepth_ros.messages import CloudBuffer, ImageBuffer, camera_info_message, output_qos, overridable, unwatched
 from sidepth_ros.node.parameters import Settings
 from sidepth_ros.node.processor import Estimate
 
@@ -47,10 +47,9 @@ class CameraOutput:
 
     def __init__(self, node: LifecycleNode, prefix: str) -> None:
         types = {**dict.fromkeys(IMAGES, Image), INFO: CameraInfo, POINTS: PointCloud2, SCALE: Vector3Stamped}
+        options = {'event_callbacks': unwatched(), 'qos_overriding_options': overridable()}
         self._publishers = {
-            topic: node.create_lifecycle_publisher(
-                kind, f'{prefix}{topic}', output_qos(), qos_overriding_options=overridable()
-            )
+            topic: node.create_lifecycle_publisher(kind, f'{prefix}{topic}', output_qos(), **options)
             for topic, kind in types.items()
         }
         self._images = {topic: ImageBuffer(encoding) for topic, encoding in IMAGES.items()}
