@@ -30,7 +30,7 @@ test: lint
 # The node's tests once more, on Jazzy's rclpy in an environment of its own, but for those that one distribution shows.
 test-all: test
 	$(MAKE) VENV=.venv-jazzy RCLPY=jazzy setup
-	.venv-jazzy/bin/python -m pytest test/ros -m "not one_distribution" $(ARGS)
+	.venv-jazzy/bin/python -m pytest test/ros --numprocesses 2 -m "not one_distribution" $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
