@@ -99,11 +99,20 @@ class Work(NamedTuple):
     wanted: frozenset[str]
 
 
+class Configuration(NamedTuple):
+    """What a batch works with; the thread reads it once a batch, so that nothing changes within one."""
+
+    model: Model
+    settings: Settings
+    processor: Processor
+
+
 class DepthWorker:
     """The worker thread's side of the node: it decodes, estimates and publishes; the executor's side only delivers.
 
     Threads: the executor's puts arrivals into the mailbox, and only the worker takes them out, the newest of each
     camera. An image is decoded once, by the thread that first asks for it: the worker, or the decoder before it does.
+    What was learned from the cameras' past belongs to the worker: others ask it to forget, and it does before a batch.
 
     Args:
         streams: The cameras by name.
@@ -130,8 +139,8 @@ class DepthWorker:
         self._failures = 0
         self._is_abandoned = False
         self._codec = make_codec()
-        self._processor = Processor()
-        self._configuration: tuple[Model, Settings] | None = None
+        self._configuration: Configuration | None = None
+        self._to_forget: deque[Callable[[Processor], None]] = deque()
         self._mailbox: Mailbox[Arrival] | None = None
         self._worker: Worker[Arrival] | None = None
         self._decoder: Decoder | None = None
@@ -142,12 +151,14 @@ class DepthWorker:
 
     def configure(self, model: Model, settings: Settings) -> None:
         """Use this model and these settings from the next batch on."""
-        if self._configuration is not None and self._configuration[0].estimator is not model.estimator:
+        before = self._configuration
+        if before is None or before.model.estimator is not model.estimator:
             # Another network has another scale: its first map must not be smoothed towards the old one's last.
-            self._processor = Processor()
-        elif self._configuration is not None and not same_mount(self._configuration[1], settings):
-            self._processor.forget_scales()
-        self._configuration = (model, settings)
+            self._configuration = Configuration(model, settings, Processor())
+            return
+        if not same_mount(before.settings, settings):
+            self._to_forget.append(Processor.forget_scales)
+        self._configuration = before._replace(model=model, settings=settings)
 
     def start(self) -> None:
         """Start the threads."""
@@ -196,14 +207,14 @@ class DepthWorker:
         """Return a frame whose image is decoded when somebody asks, by the settings of that moment."""
 
         def decoded() -> Image:
-            limit = LARGEST_IMAGE if self._configuration is None else self._configuration[1].max_image_pixels
+            limit = LARGEST_IMAGE if self._configuration is None else self._configuration.settings.max_image_pixels
             return decode_message(frame.image, self._codec, limit)
 
         return Arrival(frame, Once(decoded))
 
     def forget(self, name: str) -> None:
         """Forget what was learned from a camera's past."""
-        self._processor.reset(name)
+        self._to_forget.append(lambda processor: processor.reset(name))
 
     def times(self) -> Times:
         """Return where the time of the last batches went."""
@@ -217,7 +228,7 @@ class DepthWorker:
     def release(self) -> None:
         """Forget the model and everything learned from the cameras."""
         self._configuration = None
-        self._processor = Processor()
+        self._to_forget.clear()
 
     def estimate(self, stream: Stream) -> tuple[Frame, Estimate] | None:
         """Estimate the newest frame of a camera now, in the caller's thread; None when there is none.
@@ -229,34 +240,38 @@ class DepthWorker:
         """
         if self._configuration is None or stream.latest is None:
             return None
-        model, settings = self._configuration
-        view = self._view(stream, self._arrival(stream.latest), settings, wants_confidence=True)
+        model, settings, processor = self._configuration
+        view = self._view(stream, self._arrival(stream.latest), self._configuration, wants_confidence=True)
         if not self._busy.acquire(timeout=SNAPSHOT_TIMEOUT_S):
             raise SidepthError(f'the worker has been busy for {SNAPSHOT_TIMEOUT_S:g} s: try again')
         try:
-            return stream.latest, self._processor.twin()([view._replace(surroundings=None)], model, settings)[0]
+            return stream.latest, processor.twin()([view._replace(surroundings=None)], model, settings)[0]
         finally:
             self._busy.release()
 
     def _wait_s(self) -> float:
         single = len(self._streams) == 1 or self._configuration is None
-        return 0.0 if single or self._configuration is None else self._configuration[1].batch_wait
+        return 0.0 if single or self._configuration is None else self._configuration.settings.batch_wait
 
     def _work(self, decoder: Decoder, arrivals: Mapping[str, Arrival]) -> None:
         with decoder.batch():
             self._work_on(arrivals)
 
     def _work_on(self, arrivals: Mapping[str, Arrival]) -> None:
-        if self._configuration is None:
+        configuration = self._configuration
+        if configuration is None:
             return
-        # Read once: a new model or new settings come between two batches, never within one.
-        model, settings = self._configuration
         start = time.perf_counter()
         try:
-            batch = [work for name, arrival in arrivals.items() if (work := self._prepare(name, arrival, settings))]
+            with self._busy:
+                while self._to_forget:
+                    self._to_forget.popleft()(configuration.processor)
+            batch = [
+                work for name, arrival in arrivals.items() if (work := self._prepare(name, arrival, configuration))
+            ]
             if batch:
-                for work, estimate in zip(batch, self._estimates(batch, model, settings), strict=True):
-                    self._publish(work, estimate, settings)
+                for work, estimate in zip(batch, self._estimates(batch, configuration), strict=True):
+                    self._publish(work, estimate, configuration)
                 self._beside.append(time.perf_counter() - start - self._network[-1])
         except Exception as error:  # noqa: BLE001 - whatever one batch does, the next one gets its chance
             for name in arrivals:
@@ -270,20 +285,21 @@ class DepthWorker:
         if self._failures == FAILURES_IN_A_ROW and not self._is_abandoned:
             self._broken(f'{FAILURES_IN_A_ROW} batches in a row failed: {reason}')
 
-    def _estimates(self, batch: list[Work], model: Model, settings: Settings) -> list[Estimate]:
+    def _estimates(self, batch: list[Work], configuration: Configuration) -> list[Estimate]:
+        model, settings, processor = configuration
         with self._busy:
             start = time.perf_counter()
-            estimates = self._processor([work.view for work in batch], model, settings)
+            estimates = processor([work.view for work in batch], model, settings)
             if model.device.type == 'cuda':
                 torch.cuda.synchronize(model.device)
             self._failures = 0
             self._durations.append(time.perf_counter() - start)
-            self._network.append(self._processor.network_s)
+            self._network.append(processor.network_s)
         return estimates
 
-    def _prepare(self, name: str, arrival: Arrival, settings: Settings) -> Work | None:
+    def _prepare(self, name: str, arrival: Arrival, configuration: Configuration) -> Work | None:
         """Return a frame ready for the network; None when it is dropped or nobody wants it."""
-        stream, frame = self._streams[name], arrival.frame
+        stream, frame, settings = self._streams[name], arrival.frame, configuration.settings
         stream.latest = frame
         age_s = (self._now_ns() - stamp_ns(frame.image.header)) * 1e-9
         if 0 < settings.max_age < age_s:
@@ -294,7 +310,7 @@ class DepthWorker:
             stream.statistics.skipped()
             return None
         try:
-            view = self._view(stream, arrival, settings, wants_confidence='depth/confidence' in wanted)
+            view = self._view(stream, arrival, configuration, wants_confidence='depth/confidence' in wanted)
             view = view._replace(stride=needed_stride(wanted, settings), room=partial(self._room, stream.output))
         except ImageSizeError as error:
             self._drop(stream, TOO_LARGE, str(error))
@@ -310,15 +326,17 @@ class DepthWorker:
             self._drop(stream, MISMATCH, mismatch((width, height), (source.width, source.height)))
         return None
 
-    def _view(self, stream: Stream, arrival: Arrival, settings: Settings, *, wants_confidence: bool) -> View:
-        frame = arrival.frame
+    def _view(
+        self, stream: Stream, arrival: Arrival, configuration: Configuration, *, wants_confidence: bool
+    ) -> View:
+        frame, settings = arrival.frame, configuration.settings
         check_size(*image_size(frame.info), settings.max_image_pixels)
         topic, rotate = stream.input.image_topic, settings.rectify_rotation
         calibration = stream.calibrations(frame.info, settings.rectify, topic, rotate=rotate)
         image = arrival.image()
         if calibration is not stream.calibration:
             stream.calibration = calibration
-            self._processor.reset(stream.name)
+            configuration.processor.reset(stream.name)
             for doubt in calibration.source.doubts():
                 self._warn(f'{stream.input.info_topic}: {doubt}')
             if doubt := darkness(frame.image, image):
@@ -331,10 +349,11 @@ class DepthWorker:
         """Return the memory of an output's next depth image, unless another worker has that by now."""
         return torch.empty(height, width) if self._is_abandoned else output.room(height, width)
 
-    def _publish(self, work: Work, estimate: Estimate, settings: Settings) -> None:
+    def _publish(self, work: Work, estimate: Estimate, configuration: Configuration) -> None:
         if self._is_abandoned:
             return
-        meter, scale, wanted = self._processor.meter(work.view.name), estimate.scale, work.wanted
+        settings = configuration.settings
+        meter, scale, wanted = configuration.processor.meter(work.view.name), estimate.scale, work.wanted
         work.stream.scale = None if meter is None else ScaleStatus(scale, meter.reports(), meter.contradictions())
         reason = withheld(scale, settings)
         if reason:
