@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import math
 import os
 import threading
 import time
@@ -101,8 +102,11 @@ class Stage(SpunNode):
         self.diagnosed.update({item.key: item.value for status in message.status for item in status.values})
 
     def told(self, key: str) -> float:
-        """Return a number of the node's diagnostics, which it has sent while images came."""
-        return float(self.diagnosed.get(key, 'nan'))
+        """Return a number of the node's diagnostics; NaN where it has not said one."""
+        try:
+            return float(self.diagnosed[key])
+        except (KeyError, ValueError):  # not yet said, or "not known"
+            return math.nan
 
     def listen(self, topics: Sequence[str]) -> None:
         """Subscribe to these outputs of each camera, and to no others; the first one's messages are counted."""
