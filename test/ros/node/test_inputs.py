@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 pytest.importorskip('rclpy', reason='rclpy is not installed: `make setup` brings it, or source a ROS 2 install')
@@ -161,6 +162,29 @@ def test_time_that_jumps_back_is_followed(camera: FakeCamera) -> None:
         diagnostics.clear()
         graph.spin_until(lambda: diagnostics, 'diagnostics')
     assert int(status_of(diagnostics[-1], 'depth: camera').values['jumps back in time']) >= 1
+
+
+def test_depth_after_a_jump_owes_nothing_to_the_images_before_it(camera: FakeCamera) -> None:
+    graph = camera.graph
+    random = np.random.default_rng(1)
+    before, after = random.integers(0, 256, (2, camera.height, camera.width, 3), dtype=np.uint8)
+    with graph.hearing(Image, 'depth/image') as heard:
+        camera.send_until_heard(heard)
+
+        def depth_of(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+            heard.clear()
+            camera.send(image)
+            graph.spin_until(lambda: heard, 'depth')
+            return np.frombuffer(heard[-1].data, np.float32)
+
+        assert graph.set_parameters('depth', stabilise=False).successful
+        alone = depth_of(after)
+        assert graph.set_parameters('depth', stabilise=True, stabilise_time=10.0).successful
+        depth_of(before)
+        assert not np.array_equal(depth_of(after), alone, equal_nan=True)
+        camera.stamp_ns -= 60_000_000_000
+        assert np.array_equal(depth_of(after), alone, equal_nan=True)
+    assert graph.set_parameters('depth', stabilise=False).successful
 
 
 def test_images_older_than_max_age_are_dropped_and_counted(camera: FakeCamera) -> None:
