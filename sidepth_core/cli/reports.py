@@ -153,14 +153,15 @@ def summarise_run(folder: Path) -> RunSummary:
         steps.append(int(step) + 1)
         values.append(float(value))
     done = max((steps[-1] for steps, _ in curves.values()), default=0)
-    scores = curves.get(f'val/{recipe.watch.select_by}', ([], []))
+    judged = recipe.watch.select_by if f'val/{recipe.watch.select_by}' in curves else 'photometric'
+    scores = curves.get(f'val/{judged}', ([], []))
     comparison = folder / COMPARISON
     verdict = json.loads(comparison.read_text(encoding='utf-8')) if comparison.is_file() else None
     facts = [
         ('learned from', '\n'.join(recipe.data.sources)),
         ('started from', recipe.checkpoint or 'random weights'),
         ('steps', f'{done} of {recipe.steps}'),
-        ('validation', _scores_line(recipe.watch.select_by, *scores)),
+        ('validation', _scores_line(judged, *scores)),
         ('loss', _ends(curves.get('train/loss', ([], []))[1])),
         ('speed', _speed_line(curves)),
         ('best', _checkpoint_line(folder / 'best')),

@@ -159,7 +159,7 @@ class KeepBest(Callback):
     """Keeps the checkpoint that does best on the validation clips, and stops a run that no longer improves.
 
     Args:
-        metric: What less of is better, as it is logged.
+        metric: What less of is better, as it is logged; where the clips do not tell it, 'val/photometric' is.
         patience: Validations without improvement after which the run stops; 0 never does.
         save_best: Writes the checkpoint `best` with its scores.
     """
@@ -180,7 +180,7 @@ class KeepBest(Callback):
     def on_validation_end(self, trainer: L.Trainer, _module: L.LightningModule) -> None:
         """Compare the scores with the best so far."""
         scores = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith('val/')}
-        score = scores.get(self._metric, math.nan)
+        score = scores.get(self._metric, scores.get('val/photometric', math.nan))
         if score < self.best:
             self.best, self.waited = score, 0
             if trainer.is_global_zero:

@@ -30,8 +30,9 @@ CAMERA_RATE = 3e-3
 SCALE_RATE = 1e-2
 """Step size of the logarithm of a foundation model's scale: tenfold in a few hundred steps."""
 
-SCORES = ('val/photometric', 'val/abs_rel', 'val/abs_rel_unscaled', 'val/speed')
-"""What is measured on validation clips: view synthesis error, AbsRel median-scaled and in metres, metres of motion."""
+SCORES = ('val/photometric', 'val/abs_rel', 'val/abs_rel_unscaled', 'val/speed', 'val/two_view_depth')
+"""What is measured on validation clips: view synthesis error, AbsRel median-scaled and in metres, metres of motion, and
+|log| of the factor to triangulated depth, up to one for each image."""
 
 
 def seed_of(*numbers: int | str) -> int:
@@ -200,9 +201,10 @@ class DepthTraining(L.LightningModule):
         # Without the auto-mask: it would reward a network for explaining nothing.
         photometric = minimum_reprojection(view.target, outcome.warped).loss
         known_depth = depth_scores(outcome.depth_m, view.depth_m) or (None, None)
-        # The term is zero, not unknown, where nobody measured distance.
+        # These terms are zero, not unknown, where nobody measured distance and nothing was triangulated.
         speed = outcome.terms.speed if bool(view.distance_m.isfinite().any()) else None
-        for column, value in enumerate((photometric, *known_depth, speed)):
+        triangulated = outcome.terms.two_view_depth if bool(view.two_view_depth.isfinite().any()) else None
+        for column, value in enumerate((photometric, *known_depth, speed, triangulated)):
             if value is not None:
                 self._scores[:, column] += len(batch.images) * torch.stack([value.double(), torch.ones_like(value)])
 

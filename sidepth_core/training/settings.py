@@ -392,8 +392,8 @@ class WatchSettings:
         validate_every: Steps between validations; `best` is chosen at these.
         figure_every: Steps between figures of a validation clip.
         save_every: Steps between saves of the state that a run resumes from, and of `last`.
-        select_by: What `best` has least of on the validation clips: 'photometric' error, or 'abs_rel' where depth is
-            known.
+        select_by: What `best` has least of on the validation clips: 'photometric' error, 'abs_rel' where depth is
+            known, or 'two_view_depth', the term of that name; where the clips do not tell it, photometric error.
         patience: Validations without improvement after which the run stops; 0 never does.
         collapse_checks: Logged steps in a row that must look collapsed before the run is stopped; 0 never does.
         collapse_after: Steps before which nothing is called a collapse: a fresh network starts out constant.
@@ -407,7 +407,7 @@ class WatchSettings:
     validate_every: int = 1000
     figure_every: int = 1000
     save_every: int = 500
-    select_by: Literal['photometric', 'abs_rel'] = 'photometric'
+    select_by: Literal['photometric', 'abs_rel', 'two_view_depth'] = 'photometric'
     patience: int = 0
     collapse_checks: int = 10
     collapse_after: int = 500

@@ -101,6 +101,24 @@ def test_what_a_recording_does_not_know_is_not_validated(recipe: Recipe, tmp_pat
     assert load_checkpoint(folder / 'best').info.metrics.keys() == {'val/photometric'}
 
 
+@pytest.mark.parametrize(('weight', 'judged'), [(0.5, 'val/two_view_depth'), (0.0, 'val/photometric')])
+def test_best_is_chosen_by_triangulated_depth_where_there_is_any(
+    recipe: Recipe, tmp_path: Path, weight: float, judged: str
+) -> None:
+    chosen = replace(
+        recipe,
+        steps=4,
+        data=replace(recipe.data, cache=str(tmp_path / 'cache')),
+        objective=ObjectiveSettings(two_view_pose=1.0, two_view_depth=weight),
+        watch=replace(recipe.watch, validate_every=1, select_by='two_view_depth'),
+    )
+    folder = fit(chosen).folder
+    scores = [value for _, value in read_metric(folder / 'metrics.csv', judged)]
+    assert len(scores) == 4
+    assert load_checkpoint(folder / 'best').info.metrics[judged] == pytest.approx(min(scores), abs=1e-4)
+    assert bool(read_metric(folder / 'metrics.csv', 'val/two_view_depth')) == bool(weight)
+
+
 def test_a_camera_that_nobody_knows_is_learned_and_written_down(recipe: Recipe, tmp_path: Path) -> None:
     images = tmp_path / 'images'
     for _ in write_folder(SyntheticSource('street', seed=3, frames=24, width=160, height=120), images):

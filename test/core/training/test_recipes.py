@@ -60,7 +60,7 @@ def test_the_promised_recipes_are_there() -> None:
     names = {path.stem for path in RECIPES}
     assert names == {
         'kitti_1024x320', 'kitti_640x192', 'finetune_bag', 'robot_indoor', 'synthetic', 'small', 'base', 'real',
-        'debug', 'ablation', 'distill_bag',
+        'real_whole', 'debug', 'ablation', 'distill_bag',
     }  # fmt: skip
 
 
@@ -97,6 +97,7 @@ def test_a_full_recipe_of_an_older_release_is_still_the_same_recipe(tmp_path: Pa
         today,
         objective=replace(today.objective, hold_scale=0.0, two_view_depth=0.0),
         optimiser=replace(today.optimiser, learning_rate=5e-5),
+        watch=replace(today.watch, select_by='photometric'),
     )
     assert load_recipe(path) == as_it_was
 
