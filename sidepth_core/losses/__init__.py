@@ -3,7 +3,7 @@
 Paper: Jiang et al., "Detaching and Boosting", IEEE RA-L 7(4), 2022; where a term comes from elsewhere it says so.
 """
 
-from sidepth_core.losses.consistency import log_scale, scale_drift, self_distillation, zoom_consistency
+from sidepth_core.losses.consistency import log_scale, scale_drift, self_distillation, sky_drift, zoom_consistency
 from sidepth_core.losses.distillation import teacher_gradient, teacher_shape
 from sidepth_core.losses.moving import hole_share, infinite_depth_holes, motion_mask
 from sidepth_core.losses.reprojection import Reprojection, minimum_reprojection, photometric, ssim_term
@@ -33,6 +33,7 @@ __all__ = [
     'photometric',
     'scale_drift',
     'self_distillation',
+    'sky_drift',
     'smoothness_first',
     'smoothness_second',
     'speed_term',

@@ -92,6 +92,31 @@ def scale_drift(depth_m: Tensor, start_depth_m: Tensor, farthest_m: Tensor | flo
 
 
 @full_precision
+def sky_drift(depth_m: Tensor, start_depth_m: Tensor, farthest_m: Tensor | float) -> Tensor:
+    """Return how much nearer the sky of the starting weights has come: the mean of ln(start depth / depth), 0 or more.
+
+    Warped views show nothing of the sky, which moves with no camera, and let it come down like a wall.
+
+    Args:
+        depth_m: Predicted depth, (B, 1, H, W), metres, positive.
+        start_depth_m: Depth by the starting weights of the same view, the same shape. It gets no gradient.
+        farthest_m: The farthest depth that they can say, metres: a number, or (B, 1, 1, 1).
+
+    Returns:
+        Scalar; zero where there is no sky.
+
+    Raises:
+        ConfigError: If a shape differs.
+    """
+    check_shape('depth_m', depth_m, None, 1, None, None)
+    check_shape('start_depth_m', start_depth_m, *depth_m.shape)
+    start = start_depth_m.detach()
+    sky = start >= SKY_SHARE * farthest_m
+    nearer = torch.where(sky, start.log() - depth_m.log(), 0).clamp(min=0)
+    return nearer.sum() / sky.sum().clamp(min=1)
+
+
+@full_precision
 def self_distillation(depth_m: Tensor, teacher_depth_m: Tensor, keep: Tensor | None = None) -> Tensor:
     """Return the mean of |log depth - log teacher's depth|; the teacher (EMA weights, say) gets no gradient.
 

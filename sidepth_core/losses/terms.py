@@ -21,6 +21,7 @@ class LossWeights(NamedTuple):
     two_view_pose: float = 0.0
     two_view_depth: float = 0.0
     hold_scale: float = 0.0
+    hold_sky: float = 0.0
     depth_shape: float = 0.0
     depth_gradient: float = 0.0
     teacher_shape: float = 0.0
@@ -41,6 +42,7 @@ class LossTerms(NamedTuple):
     two_view_pose: Tensor | None = None
     two_view_depth: Tensor | None = None
     hold_scale: Tensor | None = None
+    hold_sky: Tensor | None = None
     depth_shape: Tensor | None = None
     depth_gradient: Tensor | None = None
     teacher_shape: Tensor | None = None

@@ -124,7 +124,7 @@ def step_memory(module: DepthTraining) -> StepMemory:
         )  # fmt: skip
         outcome.terms.total(recipe.objective.weights).backward()  # type: ignore[no-untyped-call]
     weights = sum(one.nbytes for one in parameters) * WEIGHT_COPIES
-    start = sum(one.nbytes for one in parameters) if recipe.objective.hold_scale else 0
+    start = sum(one.nbytes for one in parameters) if recipe.objective.holds else 0
     clip = live.peak * math.prod(module.size) // math.prod(size)
     return StepMemory(weights + start, clip, recipe.optimiser.batch_size)
 

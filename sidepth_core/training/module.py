@@ -79,10 +79,12 @@ class DepthTraining(L.LightningModule):
             self.networks.camera.squeeze = self.average.networks.camera.squeeze = squeeze
 
     def on_fit_start(self) -> None:
-        """Load the starting weights once more, where they hold the scale."""
-        if not self.recipe.objective.hold_scale:
+        """Load the starting weights once more, where they hold something."""
+        objective = self.recipe.objective
+        if objective.holds:
+            self._start = (starting_networks(self.recipe).to(self.device),)
+        if not objective.hold_scale:
             return
-        self._start = (starting_networks(self.recipe).to(self.device),)
         clips = unmeasured_clips(self.trainer.datamodule.sources)
         if clips is not None:
             self.held_scale = HeldScale(

@@ -112,6 +112,7 @@ def evaluate(
     identities = view.identities.unbind(1) if settings.auto_mask else ()
     keep = losses.motion_mask(taught, view.K_target) if settings.motion_mask and taught is not None else None
     reprojection = losses.minimum_reprojection(view.target, warped, identities, keep)
+    held = _depth_by(start, view, precision) if start is not None else None
     terms = terms._replace(
         photometric=reprojection.loss,
         speed=_speed(motion, view.distance_m) if weights.speed and motion is not None else None,
@@ -123,7 +124,8 @@ def evaluate(
         if weights.two_view_pose and motion is not None
         else None,
         two_view_depth=losses.depth_shape(depth_m, view.two_view_depth, math.inf) if weights.two_view_depth else None,
-        hold_scale=_scale_drift(start, view, depth_m, precision) if weights.hold_scale and start is not None else None,
+        hold_scale=_scale_drift(view, depth_m, *held) if weights.hold_scale and held else None,
+        hold_sky=losses.sky_drift(depth_m, *held) if weights.hold_sky and held else None,
     )
     return Outcome(terms, disparity, depth_m, motion, warped, reprojection)
 
@@ -230,16 +232,17 @@ def _consistency(networks: Networks, view: AugmentedBatch, depth_m: Tensor, prec
     return losses.zoom_consistency(1 / depth_m, full_to_zoomed(inverse, view.view))
 
 
-def _scale_drift(start: Networks, view: AugmentedBatch, depth_m: Tensor, precision: str) -> Tensor:
+@torch.no_grad()
+def _depth_by(start: Networks, view: AugmentedBatch, precision: str) -> tuple[Tensor, Tensor | float]:
+    """Return what the starting weights say of the target view, and the farthest that they can say, metres."""
+    with autocast(view.target.device, precision):
+        disparity = start.disparity(view.depth_input)
+    return start.depth(disparity, view.K_target), start.farthest(view.K_target)
+
+
+def _scale_drift(view: AugmentedBatch, depth_m: Tensor, before_m: Tensor, farthest_m: Tensor | float) -> Tensor:
     """Compare the scale of depth with the starting weights' in clips whose distance nobody measured."""
-    held = view.distance_m.isnan().any(1)
-    if not held.any():
-        return depth_m.new_zeros(())
-    with torch.no_grad():
-        with autocast(view.target.device, precision):
-            disparity = start.disparity(view.depth_input)
-        before_m = start.depth(disparity, view.K_target)
-    return losses.scale_drift(depth_m, before_m, start.farthest(view.K_target), held)
+    return losses.scale_drift(depth_m, before_m, farthest_m, view.distance_m.isnan().any(1))
 
 
 def _teacher_drift(view: AugmentedBatch, depth_m: Tensor, farthest_m: Tensor) -> Tensor:

@@ -256,6 +256,8 @@ class ObjectiveSettings:
         hold_scale: Weight of |ln| of the factor between depth and what the starting checkpoint says of the same clips,
             where nobody measured the distance: metres stay those of the checkpoint. Where no clip has a distance, what
             is saved has exactly the scale that it says of zooms of the clips.
+        hold_sky: Weight of how much nearer than the starting checkpoint has it the sky comes, in ln of depth: views say
+            nothing of the sky, and without it clouds of points appear overhead.
         auto_mask: Leave out pixels that an un-warped neighbour explains better: still, or moving along.
         motion_mask: Leave out infinite-depth holes of the averaged weights, which cars moving along tear.
         supervised_steps: First steps that learn from known depth and a teacher only, without warps and pose: three
@@ -283,6 +285,7 @@ class ObjectiveSettings:
     two_view_depth: float = 0.0
     train_pose: bool = True
     hold_scale: float = 0.0
+    hold_sky: float = 0.0
     auto_mask: bool = True
     motion_mask: bool = False
     supervised_steps: int = 0
@@ -302,6 +305,11 @@ class ObjectiveSettings:
         if not self.train_pose and not self.weights.two_view_pose:
             faults.append('train_pose false needs two_view_pose above 0 and another pose_source than network')
         refuse('objective', faults)
+
+    @property
+    def holds(self) -> bool:
+        """Whether anything of the starting checkpoint is held."""
+        return bool(self.hold_scale or self.hold_sky)
 
     @property
     def weights(self) -> LossWeights:
@@ -470,8 +478,8 @@ class Recipe:
             faults.append(f'seed {self.seed!r} is not in 0..{2**32 - 1}')
         if self.steps < 1:
             faults.append(f'steps {self.steps!r} is not positive')
-        if self.objective.hold_scale and not self.checkpoint:
-            faults.append('objective.hold_scale needs a checkpoint to start from')
+        if self.objective.holds and not self.checkpoint:
+            faults.append('objective.hold_scale and hold_sky need a checkpoint to start from')
         if self.objective.hold_scale and self.objective.teacher_scale:
             faults.append("objective.hold_scale and teacher_scale pull at one scale, the start's and the teacher's")
         refuse('recipe', faults)

@@ -37,6 +37,7 @@ EVERYTHING = ObjectiveSettings(
     two_view_pose=1.0,
     two_view_depth=0.5,
     hold_scale=0.1,
+    hold_sky=0.1,
     motion_mask=True,
     speed=0.1,
 )
@@ -305,6 +306,26 @@ def test_the_scale_is_held_at_the_start_only_where_nobody_measured_distance(
     unmoved = evaluate(start, view, holding, start=start, precision='float32').terms.hold_scale
     assert unmoved is not None
     assert unmoved.item() == 0
+
+
+def test_the_sky_of_the_start_is_held_and_what_lies_before_it_is_not(networks: Networks) -> None:
+    view = view_of(noise()._replace(distance_m=torch.ones(2, 2)))
+    farthest = Knowing(networks, torch.ones(2, 1, *SIZE), 0.0).farthest(view.K_target)
+    before_m = torch.full((2, 1, *SIZE), 4.0)
+    before_m[:, :, : SIZE[0] // 2] = float(torch.as_tensor(farthest).max())
+
+    def lost(now_m: torch.Tensor) -> float:
+        now, start = (Knowing(networks, depth_m, 0.0).eval() for depth_m in (now_m, before_m))
+        term = evaluate(now, view, ObjectiveSettings(hold_sky=0.1), start=start, precision='float32').terms.hold_sky
+        assert term is not None
+        return term.item()
+
+    near, low = before_m.clone(), before_m.clone()
+    near[:, :, SIZE[0] // 2 :] = 2.0
+    low[:, :, : SIZE[0] // 2] /= 3
+    assert lost(before_m) == pytest.approx(0, abs=1e-4)
+    assert lost(near) == pytest.approx(0, abs=1e-4)
+    assert lost(low) == pytest.approx(math.log(3), abs=1e-3)
 
 
 @pytest.mark.parametrize('unit', [1.0, 7.0])

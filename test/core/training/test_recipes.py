@@ -95,7 +95,7 @@ def test_a_full_recipe_of_an_older_release_is_still_the_same_recipe(tmp_path: Pa
     today = load_recipe(FOLDER / 'finetune_bag.yaml')
     as_it_was = replace(
         today,
-        objective=replace(today.objective, hold_scale=0.0, two_view_depth=0.0),
+        objective=replace(today.objective, hold_scale=0.0, hold_sky=0.0, two_view_depth=0.0),
         optimiser=replace(today.optimiser, learning_rate=5e-5),
         watch=replace(today.watch, select_by='photometric'),
     )
@@ -189,7 +189,7 @@ def test_an_unknown_key_names_its_nearest_neighbour(tmp_path: Path) -> None:
         ('steps: many', 'steps.*many'),
         ('steps: 0', 'steps 0 is not positive'),
         ('model: {width: 100}', 'width 100 is not a positive multiple of 32'),
-        ('objective: {hold_scale: 0.1}', 'hold_scale needs a checkpoint to start from'),
+        ('objective: {hold_scale: 0.1}', 'hold_scale and hold_sky need a checkpoint to start from'),
         ('objective: {photometric: 0}', 'nothing to learn from'),
         ('objective: {supervised_steps: 5}', 'needs the weight depth'),
         ('data: {validation_share: 0.0}', 'nothing to choose `best` on'),
