@@ -241,7 +241,7 @@ class DepthWorker:
         if self._configuration is None or stream.latest is None:
             return None
         model, settings, processor = self._configuration
-        view = self._view(stream, self._arrival(stream.latest), self._configuration, wants_confidence=True)
+        view = self._view(stream, self._arrival(stream.latest), settings, wants_confidence=True)
         if not self._busy.acquire(timeout=SNAPSHOT_TIMEOUT_S):
             raise SidepthError(f'the worker has been busy for {SNAPSHOT_TIMEOUT_S:g} s: try again')
         try:
@@ -310,7 +310,8 @@ class DepthWorker:
             stream.statistics.skipped()
             return None
         try:
-            view = self._view(stream, arrival, configuration, wants_confidence='depth/confidence' in wanted)
+            view = self._view(stream, arrival, settings, wants_confidence='depth/confidence' in wanted)
+            self._note_calibration(stream, view, frame, configuration.processor)
             view = view._replace(stride=needed_stride(wanted, settings), room=partial(self._room, stream.output))
         except ImageSizeError as error:
             self._drop(stream, TOO_LARGE, str(error))
@@ -326,24 +327,26 @@ class DepthWorker:
             self._drop(stream, MISMATCH, mismatch((width, height), (source.width, source.height)))
         return None
 
-    def _view(
-        self, stream: Stream, arrival: Arrival, configuration: Configuration, *, wants_confidence: bool
-    ) -> View:
-        frame, settings = arrival.frame, configuration.settings
+    def _view(self, stream: Stream, arrival: Arrival, settings: Settings, *, wants_confidence: bool) -> View:
+        frame = arrival.frame
         check_size(*image_size(frame.info), settings.max_image_pixels)
         topic, rotate = stream.input.image_topic, settings.rectify_rotation
         calibration = stream.calibrations(frame.info, settings.rectify, topic, rotate=rotate)
         image = arrival.image()
-        if calibration is not stream.calibration:
-            stream.calibration = calibration
-            configuration.processor.reset(stream.name)
-            for doubt in calibration.source.doubts():
-                self._warn(f'{stream.input.info_topic}: {doubt}')
-            if doubt := darkness(frame.image, image):
-                self._warn(f'{stream.input.image_topic}: {doubt}')
         header = frame.image.header
         around = self._around(header.frame_id, calibration.target, stamp_ns(header), settings)
         return View(stream.name, image, calibration, stamp_ns(header), wants_confidence, surroundings=around)
+
+    def _note_calibration(self, stream: Stream, view: View, frame: Frame, processor: Processor) -> None:
+        """Where a calibration is another than before, forget what was learned with that, and say its doubts."""
+        if view.calibration is stream.calibration:
+            return
+        stream.calibration = view.calibration
+        processor.reset(stream.name)
+        for doubt in view.calibration.source.doubts():
+            self._warn(f'{stream.input.info_topic}: {doubt}')
+        if doubt := darkness(frame.image, view.image):
+            self._warn(f'{stream.input.image_topic}: {doubt}')
 
     def _room(self, output: CameraOutput, height: int, width: int) -> Tensor:
         """Return the memory of an output's next depth image, unless another worker has that by now."""
