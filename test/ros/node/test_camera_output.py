@@ -11,9 +11,12 @@ import torch
 
 pytest.importorskip('rclpy', reason='rclpy is not installed: `make setup` brings it, or source a ROS 2 install')
 
+from rclpy.lifecycle import LifecycleNode
+from ros_graph import Graph
+
 from sidepth_core.camera import Camera
 from sidepth_core.scale import Scale
-from sidepth_ros.node.camera_output import colour_of, needed_stride
+from sidepth_ros.node.camera_output import CameraOutput, colour_of, needed_stride
 from sidepth_ros.node.model import resized_image
 from sidepth_ros.node.parameters import Settings
 from sidepth_ros.node.processor import Estimate
@@ -58,3 +61,14 @@ def test_at_the_network_s_size_no_second_image_is_made() -> None:
 )
 def test_only_the_points_of_a_thin_cloud_are_made_where_nobody_wants_more(wanted: set[str], stride: int) -> None:
     assert needed_stride(frozenset(wanted), Settings(cloud_stride=4)) == stride
+
+
+@pytest.mark.ros
+def test_publishers_leave_the_executor_nothing_to_look_at(graph: Graph) -> None:
+    node = LifecycleNode('output', context=graph.node.context)
+    before = set(node.waitables)
+    output = CameraOutput(node, 'front/')
+    assert {publisher.topic_name for publisher in node.publishers} >= {'/front/depth/image', '/front/depth/points'}
+    assert set(node.waitables) == before
+    output.destroy(node)
+    node.destroy_node()
