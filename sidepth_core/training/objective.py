@@ -68,7 +68,7 @@ def evaluate(
         view: The augmented clips; see AugmentedBatch.
         settings: Which terms there are.
         average: Averaged networks, for self-distillation and the motion mask.
-        start: Networks with the starting checkpoint's weights, to hold the scale by.
+        start: Networks with the starting checkpoint's weights, to hold the scale and the sky by.
         teacher_has_shift: Whether inverse depth in the view's teacher_inverse is off by an unknown shift.
         supervised: Learn from known depth and a teacher only: no pose network and no warps.
         precision: What the networks run in: 'auto', 'float32' or 'bf16'.
