@@ -51,10 +51,15 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, C, H, W), H and W even, to (B, C', H / 2, W / 2)."""
+        after = self.kernel_size[0] // 2
+        if torch.is_grad_enabled():  # gradients of even kernels are several times slower than those of odd ones
+            before = after - 1
+            features = F.pad(features, (before, after, before, after))
+            return F.conv2d(features, self.weight, self.bias, self.stride, 0, 1, self.groups)
         # A row and a column of zeros before the kernel make the padding even on both sides: the image, thousands of
         # times larger, need not be copied into a padded one.
         kernel = F.pad(self.weight, (1, 0, 1, 0))
-        return F.conv2d(features, kernel, self.bias, self.stride, self.kernel_size[0] // 2, 1, self.groups)
+        return F.conv2d(features, kernel, self.bias, self.stride, after, 1, self.groups)
 
 
 def convolution(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Conv2d:
@@ -62,6 +67,14 @@ def convolution(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, gro
     if stride == 2:
         return SameConv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
     return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False)
+
+
+def depthwise(convolve: nn.Conv2d, features: Tensor) -> Tensor:
+    """Return features convolved channel by channel: on a CPU in float32, where bfloat16 has no fast gradients."""
+    if features.is_cpu and torch.is_autocast_enabled('cpu'):
+        with torch.autocast('cpu', enabled=False):
+            return convolve(features.float())  # type: ignore[no-any-return]  # what torch says of every module
+    return convolve(features)  # type: ignore[no-any-return]
 
 
 def batch_norm(channels: int) -> nn.BatchNorm2d:
@@ -81,7 +94,7 @@ class DepthwiseSeparable(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to (B, outputs, H, W)."""
-        inner = F.relu6(self.bn1(self.conv_dw(features)), inplace=True)
+        inner = F.relu6(self.bn1(depthwise(self.conv_dw, features)), inplace=True)
         result: Tensor = self.bn2(self.conv_pw(inner))
         return result
 
@@ -103,7 +116,7 @@ class InvertedResidual(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
         inner = F.relu6(self.bn1(self.conv_pw(features)), inplace=True)
-        inner = F.relu6(self.bn2(self.conv_dw(inner)), inplace=True)
+        inner = F.relu6(self.bn2(depthwise(self.conv_dw, inner)), inplace=True)
         change: Tensor = self.bn3(self.conv_pwl(inner))
         return change + features if self.adds else change
 

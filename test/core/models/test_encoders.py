@@ -166,15 +166,35 @@ def test_a_hub_that_cannot_be_reached_is_asked_once_and_the_ways_out_are_named(
     assert not list(hub.glob('models--*/snapshots/*'))
 
 
+@pytest.mark.parametrize('learning', [True, False])
 @pytest.mark.parametrize(('kernel', 'first', 'last'), [(3, 0, 1), (5, 1, 2)])
-def test_convention_a_strided_convolution_pads_more_after_than_before(kernel: int, first: int, last: int) -> None:
+def test_convention_a_strided_convolution_pads_more_after_than_before(
+    kernel: int, first: int, last: int, learning: bool
+) -> None:
     """Convention: TensorFlow's SAME. Of ones, the sums tell how many pixels of each window lie in the image."""
     convolution = SameConv2d(1, 1, kernel, 2, bias=False)
     nn.init.ones_(convolution.weight)
-    inside = convolution(torch.ones(1, 1, 8, 8))[0, 0]
+    with torch.set_grad_enabled(learning):
+        inside = convolution(torch.ones(1, 1, 8, 8))[0, 0]
     assert inside.shape == (4, 4)
     assert inside[0, 1].item() == (kernel - first) * kernel
     assert inside[3, 1].item() == (kernel - last) * kernel
+
+
+def test_in_bfloat16_a_cpu_convolves_single_channels_in_float32() -> None:
+    network, image = EfficientNetLite(), torch.rand(1, 3, 64, 64)
+    kinds: dict[bool, set[torch.dtype]] = {True: set(), False: set()}
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(lambda layer, _, features: kinds[layer.groups > 1].add(features.dtype))
+    full = network.eval()(image)
+    for found in kinds.values():
+        found.clear()
+    with torch.autocast('cpu', torch.bfloat16):
+        half = network(image)
+    assert kinds == {True: {torch.float32}, False: {torch.bfloat16}}
+    for ours, exact in zip(half, full, strict=True):
+        torch.testing.assert_close(ours.float(), exact, rtol=0.1, atol=0.1 * exact.abs().max().item())
 
 
 def full_file(variant: str = 'tf_efficientnet_lite0') -> dict[str, Tensor]:
