@@ -71,7 +71,8 @@ def convolution(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, gro
 
 def depthwise(convolve: nn.Conv2d, features: Tensor) -> Tensor:
     """Return features convolved channel by channel: on a CPU in float32, where bfloat16 has no fast gradients."""
-    if features.is_cpu and torch.is_autocast_enabled('cpu'):
+    has_fast_gradients = convolve.kernel_size == (3, 3) and convolve.stride == (1, 1)
+    if features.is_cpu and torch.is_autocast_enabled('cpu') and not has_fast_gradients:
         with torch.autocast('cpu', enabled=False):
             return convolve(features.float())  # type: ignore[no-any-return]  # what torch says of every module
     return convolve(features)  # type: ignore[no-any-return]
