@@ -70,12 +70,12 @@ def convolution(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, gro
 
 
 def depthwise(convolve: nn.Conv2d, features: Tensor) -> Tensor:
-    """Return features convolved channel by channel: on a CPU in float32, where bfloat16 has no fast gradients."""
-    has_fast_gradients = convolve.kernel_size == (3, 3) and convolve.stride == (1, 1)
-    if features.is_cpu and torch.is_autocast_enabled('cpu') and not has_fast_gradients:
-        with torch.autocast('cpu', enabled=False):
-            return convolve(features.float())  # type: ignore[no-any-return]  # what torch says of every module
-    return convolve(features)  # type: ignore[no-any-return]
+    """Return features convolved channel by channel: in float32 where a CPU has no fast gradients in bfloat16."""
+    fast = convolve.kernel_size == (3, 3) and convolve.stride == (1, 1)
+    if fast or not (features.is_cpu and torch.is_grad_enabled() and torch.is_autocast_enabled('cpu')):
+        return convolve(features)  # type: ignore[no-any-return]  # what torch says of every module
+    with torch.autocast('cpu', enabled=False):
+        return convolve(features.float())  # type: ignore[no-any-return]
 
 
 def batch_norm(channels: int) -> nn.BatchNorm2d:
