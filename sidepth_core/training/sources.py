@@ -86,7 +86,7 @@ def prepare_sources(recipe: Recipe) -> list[Place]:
     teacher = teacher_of(recipe.objective, recipe.device)
     with Progress(transient=True) as bars:
         for place in places:
-            if not _is_cache(Path(place.text)):
+            if not _names_cache(place.text):
                 _prepare(place, prepare_settings(recipe, place.text), bars)
             objective = recipe.objective
             sees_poses = objective.weights.two_view_pose and objective.pose_source != 'odometry'
@@ -120,7 +120,7 @@ def at_camera_shape(recipe: Recipe) -> Recipe:
     if start is None or model.width or model.height or recipe.augment.shapes or not recipe.data.sources:
         return recipe
     text = recipe.data.sources[0]
-    if _is_cache(Path(text)):
+    if _names_cache(text):
         height, width = PreparedDataset(text).size
         shape = width / height
     else:
@@ -161,12 +161,20 @@ def _is_cache(path: Path) -> bool:
     return (path / 'cache.json').is_file()
 
 
+def _names_cache(text: str) -> bool:
+    """Return whether a source is a prepared cache, and refuse options, which are for what has yet to be prepared."""
+    folder, mark, options = text.partition('?')
+    if mark and _is_cache(Path(folder)):
+        raise ConfigError(f'{folder} is prepared already, with options of its own: name it without ?{options}')
+    return _is_cache(Path(text))
+
+
 def _place(text: str, recipe: Recipe) -> Place:
     """Return the cache of a source: a name that a person recognises, and a digest of what decides its content.
 
     The digest is of JSON, which is the same on every machine and version of Python; joblib's is of pickles.
     """
-    if _is_cache(Path(text)):
+    if _names_cache(text):
         return Place(text, Path(text))
     folder = Path(recipe.data.cache) if recipe.data.cache else Path(recipe.out) / 'cache'
     settings = asdict(prepare_settings(recipe, text))
