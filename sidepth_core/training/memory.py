@@ -112,7 +112,7 @@ def step_memory(module: DepthTraining) -> StepMemory:
     parameters = [one for one in networks.parameters() if one.requires_grad]
     for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter)
-    supervised = recipe.objective.supervised_steps >= recipe.steps
+    supervised = recipe.is_supervised
     size, pose_size = halved(module.size), halved(networks.pose_net.size)
     networks.pose_net.size = pose_size
     with torch.random.fork_rng(), LiveBytes() as live:

@@ -25,7 +25,6 @@ from sidepth_core.errors import ConfigError
 from sidepth_core.geometry import disparity_to_depth
 from sidepth_core.inference import size_warning
 from sidepth_core.models import DepthNet, DepthNetwork, PoseNet
-from sidepth_core.models.backbones import make_encoder
 from sidepth_core.models.foundation.adapters import add_adapters
 from sidepth_core.models.foundation.network import FoundationNet
 from sidepth_core.models.pretrained import describe_weights
@@ -137,21 +136,19 @@ def make_networks(recipe: Recipe) -> Networks:
         pose_net = PoseNet(info.pose_backbone, pretrained='hub' if pretrained == 'hub' else 'none', size=size)
         source = describe_weights(pretrained, info.backbone, recipe.model.pretrained_licence)
         info = replace(info, pretrained=source)
-        return Networks(fresh, pose_net, info, knows_motion=recipe.objective.train_pose)
+        return Networks(fresh, pose_net, info, knows_motion=recipe.learns_motion)
     start = starting_checkpoint(recipe)
     info = recipe.model.describe(start.info)
     if warning := size_warning(start.info, (info.image_height, info.image_width)):
         logger.warning(warning)
     _check_convention(info, recipe)
     depth_net = _as_described(start.depth_net, info)
-    if recipe.model.pretrained_share:
-        info = _nearer_to_pretrained(depth_net, info, recipe)
     info = _tuned(depth_net, info, recipe)
     depth_net.recompute = recipe.model.recompute
     kept = start.pose_net is not None and start.pose_net.backbone == info.pose_backbone
     pose_net = start.pose_net if start.pose_net is not None and kept else PoseNet(info.pose_backbone)
     pose_net.size = (info.pose_height, info.pose_width)
-    return Networks(depth_net, pose_net, info, knows_motion=kept or recipe.objective.train_pose)
+    return Networks(depth_net, pose_net, info, knows_motion=kept or recipe.learns_motion)
 
 
 def _as_described(depth_net: DepthNetwork, info: CheckpointInfo) -> DepthNetwork:
@@ -166,19 +163,6 @@ def _as_described(depth_net: DepthNetwork, info: CheckpointInfo) -> DepthNetwork
     if info.backbone == depth_net.backbone:
         fresh.encoder = depth_net.encoder
     return fresh
-
-
-@torch.no_grad()
-def _nearer_to_pretrained(depth_net: DepthNetwork, info: CheckpointInfo, recipe: Recipe) -> CheckpointInfo:
-    """Take an encoder back by the recipe's share, and return the info with what it was taken to."""
-    pretrained, share = str(recipe.model.pretrained), recipe.model.pretrained_share
-    if not isinstance(depth_net, DepthNet):
-        raise ConfigError(f'model.pretrained_share is for networks of ours, and {recipe.checkpoint!r} is not one')
-    origin = make_encoder(info.backbone, pretrained=pretrained).state_dict()
-    for name, tensor in depth_net.encoder.state_dict().items():
-        if tensor.is_floating_point():
-            tensor.lerp_(origin[name], share)
-    return replace(info, pretrained=describe_weights(pretrained, info.backbone, recipe.model.pretrained_licence))
 
 
 def _check_convention(info: CheckpointInfo, recipe: Recipe) -> None:

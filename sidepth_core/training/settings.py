@@ -107,11 +107,8 @@ class ModelSettings:
         smooth_attention: Whether what it gathers is raised to the finest map bilinearly, so that depth has no steps at
             the borders of squares of 8 and 16 pixels; null is false, as published, or as the checkpoint has it.
         pretrained: What encoders start from: 'none' (random weights), 'hub' (the ImageNet weights that timm names for
-            both, downloaded once), or a file of weights for the depth network's (.safetensors, .pth, .bin); with a
-            checkpoint it is used as pretrained_share says.
-        pretrained_share: With a checkpoint, how far its encoder is taken back to `pretrained`, 0..1: each weight goes
-            that share of the way (WiSE-FT, arXiv 2109.01903), which keeps part of what the run before taught and brings
-            back part of what photographs had.
+            both, downloaded once), or a file of weights for the depth network's (.safetensors, .pth, .bin). A
+            checkpoint has weights of its own.
         tune: What of the depth network learns: 'whole', 'decoder' (all but its encoder), or 'adapters' (low-rank ones
             in the encoder of a network of `transformers`; the checkpoint then holds only them).
         adapter_rank: Rank of the adapters.
@@ -142,7 +139,6 @@ class ModelSettings:
     smooth_attention: bool | None = None
     pose_backbone: str | None = None
     pretrained: bool | str = 'none'
-    pretrained_share: float = 0.0
     tune: Literal['whole', 'decoder', 'adapters'] = 'whole'
     adapter_rank: int = 16
     learned_scale: Literal['run', 'image'] = 'run'
@@ -174,10 +170,6 @@ class ModelSettings:
             for name in ('width', 'height', 'pose_width', 'pose_height')
             if (value := getattr(self, name)) is not None and value > LARGEST_SIDE
         ]
-        if not 0 <= self.pretrained_share <= 1:
-            faults.append(f'pretrained_share {self.pretrained_share!r} is not in [0, 1]')
-        if self.pretrained_share and self.pretrained == 'none':
-            faults.append("pretrained_share needs weights to go back to: set pretrained to 'hub' or a file")
         if self.adapter_rank < 1:
             faults.append(f'adapter_rank {self.adapter_rank!r} is not positive')
         if self.focal_px is not None and self.zoom_convention != 'canonical':
@@ -483,3 +475,13 @@ class Recipe:
         if self.objective.hold_scale and self.objective.teacher_scale:
             faults.append("objective.hold_scale and teacher_scale pull at one scale, the start's and the teacher's")
         refuse('recipe', faults)
+
+    @property
+    def is_supervised(self) -> bool:
+        """Whether all steps learn from known depth and a teacher only, so that no pose is learned."""
+        return self.objective.supervised_steps >= self.steps
+
+    @property
+    def learns_motion(self) -> bool:
+        """Whether the pose network learns."""
+        return self.objective.train_pose and not self.is_supervised

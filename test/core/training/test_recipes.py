@@ -21,8 +21,8 @@ from sidepth_core.training.recipes import (
     recipe_parser,
     render_recipe,
 )
-from sidepth_core.training.settings import ModelSettings, OptimiserSettings, Recipe
-from sidepth_core.training.sources import prepare_settings, prepare_sources
+from sidepth_core.training.settings import DataSettings, ModelSettings, OptimiserSettings, Recipe
+from sidepth_core.training.sources import at_camera_shape, prepare_settings, prepare_sources
 
 FOLDER = Path(__file__).parents[3] / 'training'
 REFERENCE = FOLDER / 'reference.yaml'
@@ -59,8 +59,8 @@ watch: {log_every: 10, validate_every: 50, picture_every: 100, save_every: 100, 
 def test_the_promised_recipes_are_there() -> None:
     names = {path.stem for path in RECIPES}
     assert names == {
-        'kitti_1024x320', 'kitti_640x192', 'finetune_bag', 'robot_indoor', 'synthetic', 'small', 'base', 'real',
-        'real_whole', 'debug', 'ablation', 'distill_bag',
+        'kitti_1024x320', 'kitti_640x192', 'finetune_bag', 'robot_indoor', 'synthetic', 'small', 'base',
+        'debug', 'ablation', 'distill_bag',
     }  # fmt: skip
 
 
@@ -257,3 +257,14 @@ def test_a_prepared_cache_is_a_source_and_not_the_folder_of_caches(tmp_path: Pat
     recipe = replace(recipe, data=replace(recipe.data, cache=str(tmp_path)))
     with pytest.raises(ConfigError, match=r'data.cache is .* a prepared cache itself.*name it as a source \(--bag'):
         prepare_sources(recipe)
+
+
+def test_a_prepared_cache_takes_no_options(tmp_path: Path) -> None:
+    (tmp_path / 'cache.json').write_text('{}')
+    source = f'{tmp_path}?weight=2'
+    for recipe in (
+        Recipe(data=DataSettings(sources=(source,))),
+        Recipe(checkpoint='small', data=DataSettings(sources=(source,))),
+    ):
+        with pytest.raises(ConfigError, match=r'is prepared already.* name it without \?weight=2'):
+            prepare_sources(at_camera_shape(recipe))
