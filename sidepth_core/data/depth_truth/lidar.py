@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -21,6 +22,15 @@ MIN_DEPTH_M = 0.1
 
 LARGEST_POINT = 1 << 20
 """Bytes of a point; a cloud without points may claim any number, and numpy takes no more than 31 bits of them."""
+
+COARSE_ROWS = 270
+"""Rows of the grid on which `without_hidden` looks around."""
+
+ROWS_ABOVE, ROWS_BELOW = 18, 30
+"""How far it looks there: beams that hit a near car lie farther apart on its side, below, than on its roof."""
+
+HIDDEN_SHARE, HIDDEN_M = 0.75, 0.3
+"""A return is behind another that is nearer than HIDDEN_SHARE of its depth less HIDDEN_M."""
 
 # sensor_msgs/PointField
 _DATATYPES = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 8: 'f8'}
@@ -113,3 +123,35 @@ def project_depth(points: Points, T_camera_points: npt.NDArray[np.float64], came
     far_first = np.argsort(-z, kind='stable')
     depth[pixels[far_first, 1], pixels[far_first, 0]] = z[far_first]
     return depth
+
+
+def without_hidden(depth_m: DepthMap) -> DepthMap:
+    """Return a sparse depth map without the returns that lie between much nearer ones above and below.
+
+    A LiDAR on the roof sees past a near car what the camera below it does not: projected, the wall behind shows
+    through the car, between the few beams that hit it. Some true returns go with them, such as those of a far street
+    between the road and a traffic light that hangs above it.
+
+    Args:
+        depth_m: (H, W) metres; NaN where there is no return.
+    """
+    rows, columns = depth_m.shape
+    block = max(1, round(rows / COARSE_ROWS))
+    known = ~np.isnan(depth_m)
+    v, u = np.nonzero(known)
+    nearest = np.full((-(-rows // block), -(-columns // block)), np.inf, dtype=np.float32)
+    np.minimum.at(nearest, (v // block, u // block), depth_m[v, u])
+    above = _nearest_of(nearest, ROWS_ABOVE, anchor_row=ROWS_ABOVE)
+    below = _nearest_of(nearest, ROWS_BELOW, anchor_row=0)
+    in_front = np.maximum(above, below)[v // block, u // block]
+    hidden = in_front < HIDDEN_SHARE * depth_m[v, u] - HIDDEN_M
+    kept = np.array(depth_m, np.float32)
+    kept[v[hidden], u[hidden]] = np.nan
+    return kept
+
+
+def _nearest_of(nearest: DepthMap, rows: int, anchor_row: int) -> DepthMap:
+    """Return the least of each place, the `rows` above or below it, and the columns beside these."""
+    around = np.ones((rows + 1, 3), np.uint8)
+    least = cv2.erode(nearest, around, anchor=(1, anchor_row), borderType=cv2.BORDER_CONSTANT, borderValue=[np.inf])
+    return least.astype(np.float32)

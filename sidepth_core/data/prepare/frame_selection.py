@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from sidepth_core.camera import Camera
 from sidepth_core.data.deferred import DeferredSource
+from sidepth_core.data.depth_truth.lidar import without_hidden
 from sidepth_core.data.frames import DepthMap, Frame, FrameSource, SourceReport
 from sidepth_core.data.prepare.motion import (
     ImageStatistics,
@@ -216,7 +217,10 @@ def _made_ready(item: tuple[int, Frame], settings: PrepareSettings, codec: Codec
 
 
 def resized_depth(depth_m: DepthMap, height: int, width: int) -> DepthMap:
-    """Return depth at another size without ever averaging: sampled where dense, the nearest return where sparse."""
+    """Return depth at another size without ever averaging: sampled where dense, the nearest return where sparse.
+
+    Sparse depth loses the returns that the camera cannot have seen (see `without_hidden`).
+    """
     rows, columns = depth_m.shape
     known = ~np.isnan(depth_m)
     if known.mean() > SPARSE_SHARE:
@@ -224,7 +228,8 @@ def resized_depth(depth_m: DepthMap, height: int, width: int) -> DepthMap:
         v = np.minimum(((np.arange(height) + 0.5) * rows / height).astype(int), rows - 1)
         u = np.minimum(((np.arange(width) + 0.5) * columns / width).astype(int), columns - 1)
         return np.ascontiguousarray(depth_m[np.ix_(v, u)])
-    v, u = np.nonzero(known)
+    depth_m = without_hidden(depth_m)
+    v, u = np.nonzero(~np.isnan(depth_m))
     z = depth_m[v, u]
     far_first = np.argsort(-z, kind='stable')
     sparse = np.full((height, width), np.nan, dtype=np.float32)

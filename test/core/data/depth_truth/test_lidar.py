@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sidepth_core.camera import Camera
-from sidepth_core.data.depth_truth.lidar import points_of_cloud, project_depth, read_velodyne
+from sidepth_core.data.depth_truth.lidar import points_of_cloud, project_depth, read_velodyne, without_hidden
 from sidepth_core.errors import DatasetError
 
 CAMERA = Camera(40, 30, 20, 25, 19.5, 14.5)
@@ -73,3 +73,45 @@ def test_raw_sweeps_are_read(tmp_path: Path) -> None:
     assert read_velodyne(tmp_path / 'a.bin').tolist() == [[0, 1, 2], [4, 5, 6]]
     with pytest.raises(DatasetError, match='has 8 values, expected a multiple of 5'):
         read_velodyne(tmp_path / 'a.bin', 5)
+
+
+def scene_with_a_car() -> tuple[np.ndarray, np.ndarray]:
+    """Return a map with a wall 20 m away and a car 4 m away that few beams hit, and where the wall shows through."""
+    depth = np.full((270, 480), np.nan, np.float32)
+    depth[60:140:2, ::2] = 20.0
+    car = np.zeros_like(depth, dtype=bool)
+    car[110:200, 100:300] = True
+    through = car & np.isfinite(depth)
+    depth[110:200:15, 100:300:2] = 4.0
+    return depth, through & (depth != 4.0)
+
+
+def test_what_shows_through_a_near_car_is_left_out_and_nothing_else() -> None:
+    depth, through = scene_with_a_car()
+    kept = without_hidden(depth)
+    assert through.sum() > 1000
+    assert np.isnan(kept[through]).all()
+    lost = np.isfinite(depth) & np.isnan(kept) & ~through
+    # The coarse grid looks one column aside.
+    assert np.argwhere(lost)[:, 1].tolist() == [300] * int(lost.sum())
+    np.testing.assert_array_equal(kept[np.isfinite(kept)], depth[np.isfinite(kept)])
+
+
+def test_a_road_up_to_a_wall_keeps_all() -> None:
+    rows = np.arange(270)
+    road = np.where(rows > 140, 1.6 * 200 / np.maximum(rows - 130, 1), 32.0).astype(np.float32)
+    depth = np.full((270, 480), np.nan, np.float32)
+    depth[80::3, ::2] = road[80::3, None]
+    np.testing.assert_array_equal(without_hidden(depth), depth)
+
+
+@pytest.mark.parametrize('scale', [2, 4])
+def test_larger_images_are_looked_at_alike(scale: int) -> None:
+    depth, through = scene_with_a_car()
+    large = np.full((270 * scale, 480 * scale), np.nan, np.float32)
+    large[::scale, ::scale] = depth
+    assert np.isnan(without_hidden(large)[::scale, ::scale][through]).all()
+
+
+def test_an_empty_map_stays_empty() -> None:
+    assert np.isnan(without_hidden(np.full((5, 7), np.nan, np.float32))).all()

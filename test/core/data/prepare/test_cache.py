@@ -197,6 +197,19 @@ def test_unknown_distance_and_depth_are_nan(tmp_path: Path) -> None:
     assert clip.depth_m.isnan().all()
 
 
+def test_sparse_depth_loses_what_shows_through_a_near_thing(tmp_path: Path) -> None:
+    def through_a_car(_: int, frame: Frame) -> Frame:
+        depth = np.full((HEIGHT, WIDTH), np.nan, np.float32)
+        depth[10:40:2, ::2] = 20.0
+        depth[(20, 30, 50), 40:80] = 4.0
+        return replace(frame, depth_m=depth)
+
+    _, dataset = prepared(tmp_path, Scene(change=through_a_car))
+    depth_m = dataset[0].depth_m[0]
+    assert (depth_m[14:, 31:59] > 10).sum() == 0
+    assert (depth_m[14:, 62:] > 10).sum() > 100
+
+
 def test_an_unknown_camera_is_refused_or_left_to_training(tmp_path: Path) -> None:
     scene = Scene(change=lambda _, frame: replace(frame, camera=None))
     with pytest.raises(DatasetError, match=r'wall: the camera .* is not calibrated.*camera=FILE.*camera=learned'):
