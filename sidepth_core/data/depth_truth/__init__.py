@@ -6,7 +6,7 @@ from sidepth_core.data.depth_truth.depth_images import (
     decode_depth,
     fitted_depth,
 )
-from sidepth_core.data.depth_truth.lidar import Points, points_of_cloud, project_depth, read_velodyne
+from sidepth_core.data.depth_truth.lidar import Points, points_of_cloud, project_depth, read_velodyne, without_hidden
 from sidepth_core.data.depth_truth.sweeps import SweepFolder, is_sweep_folder
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     'points_of_cloud',
     'project_depth',
     'read_velodyne',
+    'without_hidden',
 ]

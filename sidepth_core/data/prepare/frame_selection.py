@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from sidepth_core.camera import Camera
 from sidepth_core.data.deferred import DeferredSource
-from sidepth_core.data.depth_truth.lidar import without_hidden
+from sidepth_core.data.depth_truth import without_hidden
 from sidepth_core.data.frames import DepthMap, Frame, FrameSource, SourceReport
 from sidepth_core.data.prepare.motion import (
     ImageStatistics,

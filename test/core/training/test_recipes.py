@@ -59,8 +59,8 @@ watch: {log_every: 10, validate_every: 50, picture_every: 100, save_every: 100, 
 def test_the_promised_recipes_are_there() -> None:
     names = {path.stem for path in RECIPES}
     assert names == {
-        'kitti_1024x320', 'kitti_640x192', 'finetune_bag', 'robot_indoor', 'synthetic', 'small', 'base',
-        'debug', 'ablation', 'distill_bag',
+        'kitti_1024x320', 'kitti_640x192', 'finetune_bag', 'robot_indoor', 'synthetic', 'small', 'small_more',
+        'base', 'base_more', 'debug', 'ablation', 'distill_bag',
     }  # fmt: skip
 
 

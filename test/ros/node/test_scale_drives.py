@@ -68,7 +68,7 @@ class Sender(NamedTuple):
 
 def senders(drive: RobotDrive) -> list[Sender]:
     """Return what tells the scale, truly and otherwise."""
-    pane = np.geomspace(0.2, 4.0, 61)  # seen at an angle
+    grille = np.resize([0.3, 1.1, 4.0], 61)  # beams end at it, behind it, and in the room
     blind = np.array([math.nan, math.inf, -math.inf, 0.0, -1.0, 1e9])
 
     def wild(index: int) -> list[Any]:
@@ -89,7 +89,7 @@ def senders(drive: RobotDrive) -> list[Sender]:
         Sender('late', lambda i: [drive.odometry(i - 1)] if i else []),
         Sender('absurd', lambda i: [drive.odometry(i, variance=(-1.0, 1e9, math.nan, math.inf)[i % 4])]),
         Sender('stuck', lambda i: [drive.odometry(i, place=(0, 0, 0), speed=(0, 0, 0), turn=(0, 0, 0), heading=0.0)]),
-        Sender('pane', lambda i: [drive.scan_of(i, pane)]),
+        Sender('grille', lambda i: [drive.scan_of(i, grille)]),
         Sender('blind', lambda i: [drive.scan_of(i, blind)]),
         Sender('elsewhere', lambda i: [drive.scan(i, frame='elsewhere')]),
         Sender('wild', wild),
@@ -131,7 +131,7 @@ def nodes(drive: RobotDrive) -> dict[str, dict[str, object]]:
         'wild': by_odometry('wild'),
         'jumping': by_odometry('jumping'),
         'broken': by_odometry('broken'),
-        'pane': by_range('pane'),
+        'grille': by_range('grille'),
         'blind': by_range('blind'),
         'elsewhere': by_range('elsewhere'),
         'silent': by_range('nothing'),
@@ -318,7 +318,7 @@ def test_height_wrong_by_half_contradicts_another_source(drive: RobotDrive, ran:
         ('sideways', 'odometry refused: odometry and images disagree on the direction'),
         ('jumping', 'odometry refused: pose jumps against its speed'),
         ('broken', 'odometry refused: missing at the time of the images'),
-        ('pane', 'range refused: ranges and predicted depth have different shapes'),
+        ('grille', 'range refused: ranges and predicted depth have different shapes'),
         ('blind', 'range refused: too few points in view of the camera'),
         ('elsewhere', 'range refused: no transform'),
         ('silent', 'range refused: none near the time of the image'),
